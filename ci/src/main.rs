@@ -1,0 +1,60 @@
+//! The commands that prove the workspace: `cargo ci test` is what its continuous integration
+//! runs and what a contributor runs before sending a change.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods)] // A build tool: it lives outside the simulated world.
+
+mod steps;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "ci", about = "The commands that prove the workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Everything a change must pass: format, lints, tidy, tests, scenarios, determinism.
+    Test,
+    /// `test`, and a sweep of every scenario over more seeds.
+    Gate {
+        /// Seeds for each scenario.
+        #[arg(long, default_value_t = 16)]
+        seeds: u64,
+    },
+    /// The rules no compiler checks: dependency graph, sizes, banned text.
+    Tidy,
+    /// Makes a real regtest node available, or says why there is none.
+    Node,
+}
+
+fn main() -> ExitCode {
+    let root = workspace_root();
+    let outcome = match Arguments::parse().verb {
+        Verb::Test => steps::test(&root),
+        Verb::Gate { seeds } => steps::gate(&root, seeds),
+        Verb::Tidy => tidy::check(&root),
+        Verb::Node => steps::node(&root),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ci: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the root manifest: this package's parent.
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package ci lies in the workspace")
+        .to_path_buf()
+}

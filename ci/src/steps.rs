@@ -1,0 +1,94 @@
+//! What each verb runs, in order; the first failure ends it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::tidy;
+
+/// Everything a change must pass.
+pub(crate) fn test(root: &Path) -> Result<()> {
+    let begun = Instant::now();
+    cargo(root, "format", &["fmt", "--all", "--check"])?;
+    lints(root)?;
+    step("tidy", || tidy::check(root))?;
+    ensure_nextest(root)?;
+    cargo(root, "tests", &["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    cargo(root, "doc tests", &["test", "--workspace", "--doc", "--quiet"])?;
+    let node = if node(root).is_ok() { "bitcoind" } else { "replay" };
+    sim(root, "scenarios against their goldens", &["run", "all", "--node", node])?;
+    if node == "bitcoind" {
+        sim(root, "scenarios on recorded answers", &["run", "all", "--node", "replay"])?;
+    }
+    sim(root, "determinism", &["twin", "reorg", "--node", "replay"])?;
+    println!("ci: all green in {} s", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// `test`, then every scenario over `seeds` seeds.
+pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
+    test(root)?;
+    for seed in 1..=seeds {
+        let seed = seed.to_string();
+        let arguments = ["run", "all", "--node", "embedded", "--seed", &seed, "--no-golden"];
+        sim(root, &format!("all scenarios, seed {seed}"), &arguments)?;
+    }
+    Ok(())
+}
+
+/// Makes a real regtest node available. Not having one is loud but no failure of `test`: the
+/// scenarios then run on recorded answers.
+pub(crate) fn node(root: &Path) -> Result<()> {
+    let installed = sim(root, "real bitcoind", &["node", "install"]);
+    if let Err(error) = &installed {
+        println!("ci: ==================================================================");
+        println!("ci: NO REAL BITCOIND ({error:#})");
+        println!("ci: what follows runs on recorded answers and on the embedded chain");
+        println!("ci: ==================================================================");
+    }
+    installed
+}
+
+fn lints(root: &Path) -> Result<()> {
+    let arguments =
+        ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    cargo(root, "lints", &arguments)
+}
+
+fn ensure_nextest(root: &Path) -> Result<()> {
+    let present = Command::new("cargo").args(["nextest", "--version"]).output()?.status.success();
+    if present {
+        return Ok(());
+    }
+    cargo(root, "cargo-nextest (not installed yet)", &["install", "cargo-nextest", "--locked"])
+}
+
+fn sim(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+    let mut whole = vec!["run", "--quiet", "--package", "sim", "--bin", "sim", "--"];
+    whole.extend(arguments);
+    cargo(root, name, &whole)
+}
+
+fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+    step(name, || {
+        let status = Command::new("cargo")
+            .args(arguments)
+            .current_dir(root)
+            .status()
+            .context("cargo does not start; install Rust with rustup")?;
+        if !status.success() {
+            bail!("`cargo {}` failed ({status})", arguments.join(" "));
+        }
+        Ok(())
+    })
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("ci: {name} ...");
+    let begun = Instant::now();
+    work().with_context(|| format!("step \"{name}\""))?;
+    println!("ci: {name} ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Proves against specifications and other people's code.

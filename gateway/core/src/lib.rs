@@ -1,0 +1,1 @@
+//! The gateway's decisions as sans-IO state machines.

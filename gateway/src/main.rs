@@ -1,0 +1,2 @@
+//! The mining gateway.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Stratum V2 data types, frames and messages.

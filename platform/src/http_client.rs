@@ -1,0 +1,180 @@
+//! An HTTP client that connects through [`Net`].
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tower_service::Service;
+
+use crate::{Env, Net, Stream, Tasks};
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Transport(String),
+    /// No whole answer in time.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The answer's body is larger than the caller allows.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Keeps connections alive between requests and shares them between its clones.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<Connector, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client on `env`'s network.
+    pub fn new(env: &Env) -> Self {
+        let client = Client::builder(Executor(env.tasks.clone()))
+            // Idle connections are timed by a clock that the simulator does not own; the server
+            // ends them instead.
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(8)
+            .build(Connector { net: Arc::clone(&env.net) });
+        Self { client }
+    }
+
+    /// Sends a request and gathers the whole answer within `timeout`, its body at most
+    /// `max_body_bytes`.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+        max_body_bytes: usize,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let (parts, body) = self.open(request).await?.into_parts();
+            let body = Limited::new(body, max_body_bytes).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    HttpError::TooLarge(max_body_bytes)
+                } else {
+                    HttpError::Transport(chain(error.as_ref()))
+                }
+            })?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HttpError::Timeout(timeout)),
+        }
+    }
+
+    /// Sends a request and returns the answer as soon as its header is there, for bodies that
+    /// are streams.
+    pub async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, HttpError> {
+        self.client.request(request).await.map_err(|error| HttpError::Transport(chain(&error)))
+    }
+}
+
+/// An error with its causes: hyper's own text alone says little.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[derive(Clone)]
+struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(self.0.spawn("http_client", future));
+    }
+}
+
+#[derive(Clone)]
+struct Connector {
+    net: Arc<dyn Net>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<HttpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let net = Arc::clone(&self.net);
+        Box::pin(async move {
+            let host = uri.host().ok_or_else(|| invalid(&uri, "names no host"))?;
+            if uri.scheme_str() != Some("http") {
+                return Err(invalid(&uri, "is not an http:// address"));
+            }
+            let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+            Ok(TokioIo::new(HttpStream(net.connect(&address).await?)))
+        })
+    }
+}
+
+fn invalid(uri: &Uri, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} {what}"))
+}
+
+/// A [`Stream`] as hyper's client wants it.
+struct HttpStream(Stream);
+
+impl Connection for HttpStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl tokio::io::AsyncRead for HttpStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for HttpStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,33 @@
+//! The one door to the outside world.
+//!
+//! Shells (gateway, verifier, template-manager) reach the network, the wall clock, randomness,
+//! spare processor time, the disk and the task scheduler through [`Env`] only, as trait objects,
+//! so that one compiled artefact runs on real sockets and in the simulator. Elapsed time is
+//! `tokio::time` called directly: with the clock paused it is virtual.
+//!
+//! [`real`] holds the implementations for production; the `sim` package holds the others, and
+//! [`behaviour`] is the suite of tests that both must pass.
+#![forbid(unsafe_code)]
+
+pub mod behaviour;
+mod cpu;
+mod entropy;
+mod env;
+pub mod http_client;
+mod net;
+pub mod real;
+pub mod serve;
+mod storage;
+mod tasks;
+mod wall;
+
+pub use cpu::{Offload, offload};
+pub use entropy::Entropy;
+pub use env::Env;
+pub use net::{Listener, Net, Stream};
+pub use storage::{AppendFile, Storage};
+pub use tasks::{TaskHandle, Tasks};
+pub use wall::Wall;
+
+/// Tells a program to drain and end; shared by everything that must hear it.
+pub use tokio_util::sync::CancellationToken as Shutdown;

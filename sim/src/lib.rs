@@ -1,0 +1,1 @@
+//! The deterministic simulator: everything that pretends to be the outside world.

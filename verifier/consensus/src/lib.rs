@@ -1,0 +1,1 @@
+//! Re-derives from block bytes what a template declares.

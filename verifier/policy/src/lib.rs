@@ -1,0 +1,1 @@
+//! The operator's rules for templates.

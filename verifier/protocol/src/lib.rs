@@ -1,0 +1,1 @@
+//! The NDJSON wire between gateway and verifier.

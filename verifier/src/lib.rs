@@ -1,0 +1,1 @@
+//! Judges block templates against policy and consensus.

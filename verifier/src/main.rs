@@ -1,0 +1,2 @@
+//! Judges block templates.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Block templates from bitcoind, for the gateway and the verifier.

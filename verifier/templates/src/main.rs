@@ -1,0 +1,2 @@
+//! Takes templates from bitcoind and hands them on.
+fn main() {}
