@@ -14,9 +14,13 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-use crate::{Env, Net, Stream, Tasks};
+use crate::{Env, Net, Tasks};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,7 @@ impl HttpClient {
             // ends them instead.
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(8)
-            .build(Connector { net: Arc::clone(&env.net) });
+            .build(Connector::new(Arc::clone(&env.net)));
         Self { client }
     }
 
@@ -114,6 +118,37 @@ where
 #[derive(Clone)]
 struct Connector {
     net: Arc<dyn Net>,
+    tls: TlsConnector,
+}
+
+impl Connector {
+    fn new(net: Arc<dyn Net>) -> Self {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring offers the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { net, tls: TlsConnector::from(Arc::new(config)) }
+    }
+
+    async fn connect(self, uri: Uri) -> io::Result<HttpStream> {
+        let host = uri.host().ok_or_else(|| invalid(&uri, "names no host"))?;
+        let (port, secure) = match uri.scheme_str() {
+            Some("http") => (80, false),
+            Some("https") => (443, true),
+            _ => return Err(invalid(&uri, "is neither an http:// nor an https:// address")),
+        };
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(port));
+        let stream = self.net.connect(&address).await?;
+        if !secure {
+            return Ok(HttpStream(Box::new(stream)));
+        }
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare).map_err(|_| invalid(&uri, "names no valid host"))?;
+        Ok(HttpStream(Box::new(self.tls.connect(name, stream).await?)))
+    }
 }
 
 impl Service<Uri> for Connector {
@@ -126,15 +161,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let net = Arc::clone(&self.net);
-        Box::pin(async move {
-            let host = uri.host().ok_or_else(|| invalid(&uri, "names no host"))?;
-            if uri.scheme_str() != Some("http") {
-                return Err(invalid(&uri, "is not an http:// address"));
-            }
-            let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-            Ok(TokioIo::new(HttpStream(net.connect(&address).await?)))
-        })
+        let connector = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(connector.connect(uri).await?)) })
     }
 }
 
@@ -142,8 +170,12 @@ fn invalid(uri: &Uri, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} {what}"))
 }
 
-/// A [`Stream`] as hyper's client wants it.
-struct HttpStream(Stream);
+/// A connection as hyper's client wants it, inside TLS for `https`.
+struct HttpStream(Box<dyn Duplex>);
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Connection for HttpStream {
     fn connected(&self) -> Connected {
@@ -151,17 +183,17 @@ impl Connection for HttpStream {
     }
 }
 
-impl tokio::io::AsyncRead for HttpStream {
+impl AsyncRead for HttpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl tokio::io::AsyncWrite for HttpStream {
+impl AsyncWrite for HttpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
