@@ -1,1 +1,14 @@
 //! Block templates from bitcoind, for the gateway and the verifier.
+//!
+//! [`run`] is the whole of the `template-manager` daemon: it follows one or more nodes through
+//! their JSON-RPC interface ([`node_rpc`]), picks the freshest tip among them, and hands templates
+//! on over HTTP. [`client`] is the other end of that HTTP interface, for the gateway;
+//! [`gbt`] reads what `getblocktemplate` answers.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod gbt;
+mod wire;
+
+pub use config::{Config, ConfigProblem};
