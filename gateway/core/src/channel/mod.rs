@@ -1,0 +1,5 @@
+//! Channels and their search space.
+
+mod extranonce;
+
+pub use extranonce::{ExtranonceAllocator, ExtranonceIndex};

@@ -1,0 +1,22 @@
+//! Bounds that no setting can lift: what a peer, a source or a verifier can make the gateway hold.
+
+/// Jobs of the current tip that one channel remembers. A refresh beyond it forgets the oldest, whose
+/// late shares then get `template_cache_miss`.
+pub const MAX_JOBS_PER_CHANNEL: usize = 64;
+
+/// Accepted shares of one connection that may wait for the log at once. A peer that outruns the disk
+/// is told `share_rate_limited`.
+pub const MAX_UNLOGGED_SHARES: usize = 4096;
+
+/// Proposals whose verdict is still recognised after another template took their place.
+pub const MAX_REMEMBERED_PROPOSALS: usize = 64;
+
+/// Bytes of a coinbase scriptSig (consensus).
+pub const MAX_SCRIPT_SIG_BYTES: usize = 100;
+
+/// Bytes of extranonce in every coinbase: instance 4, channel 4, and 16 that an extended channel
+/// may roll. Standard channels leave those 16 zero, so both kinds can share one group channel.
+pub const EXTRANONCE_BYTES: usize = 24;
+
+/// Wait that a pool may ask for with `Retry-After`, in seconds; longer wishes are cut to this.
+pub const MAX_RETRY_AFTER_SECS: u64 = 60;

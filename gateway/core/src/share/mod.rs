@@ -1,0 +1,5 @@
+//! Shares: replay window, validation, and what becomes of an accepted one.
+
+mod dedup;
+
+pub use dedup::ReplayWindow;

@@ -1,0 +1,151 @@
+//! What all connections of a gateway have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::channel::{ExtranonceAllocator, ExtranonceIndex};
+use crate::ids::{InstanceId, ShareId, TemplateId};
+use crate::job::Work;
+use crate::limits::EXTRANONCE_BYTES;
+use crate::moment::Moment;
+use crate::prevhash::Verdict;
+use crate::share::ReplayWindow;
+
+/// State that every session and the switch of one gateway share: held in an [`Arc`], each part
+/// locked only for one look-up.
+#[derive(Debug)]
+pub struct SharedState {
+    instance: InstanceId,
+    replay: Mutex<ReplayWindow>,
+    extranonces: Mutex<ExtranonceAllocator>,
+    templates: Mutex<TemplateCache>,
+    submissions: AtomicU64,
+}
+
+/// Sizes of the shared parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedBounds {
+    /// Shares in the replay window (`share.share_dedup_window_size`).
+    pub replay_window: usize,
+    /// Templates whose jobs can still earn shares (`timing.template_cache_size`).
+    pub templates: usize,
+    /// Channels of all connections together.
+    pub channels: usize,
+}
+
+impl SharedState {
+    /// The state of a gateway that starts at `started`; `seed` is a random number that keeps its
+    /// extranonces apart from those of its previous life.
+    pub fn new(instance: InstanceId, bounds: SharedBounds, started: Moment, seed: u32) -> Self {
+        Self {
+            replay: Mutex::new(ReplayWindow::new(bounds.replay_window)),
+            extranonces: Mutex::new(ExtranonceAllocator::new(&instance, seed, bounds.channels)),
+            templates: Mutex::new(TemplateCache { size: bounds.templates, ..Default::default() }),
+            submissions: AtomicU64::new(started.unix_ms << 20),
+            instance,
+        }
+    }
+
+    /// This gateway.
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// Shares in the replay window now.
+    pub fn replay_window_len(&self) -> usize {
+        lock(&self.replay).len()
+    }
+
+    /// Channels open now.
+    pub fn channels(&self) -> usize {
+        lock(&self.extranonces).in_use()
+    }
+
+    /// Templates held now.
+    pub fn templates(&self) -> usize {
+        lock(&self.templates).held.len()
+    }
+
+    /// Remembers an accepted share; false if it was accepted before.
+    pub(crate) fn remember_share(&self, share_id: ShareId) -> bool {
+        lock(&self.replay).insert(share_id)
+    }
+
+    /// The number of this submission, unique in the process and above those of earlier ones.
+    pub(crate) fn next_submission(&self) -> u64 {
+        self.submissions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The template with this id, while it is held.
+    pub(crate) fn template(&self, id: TemplateId) -> Option<HeldTemplate> {
+        lock(&self.templates).held.get(&id).cloned()
+    }
+
+    /// Holds a template that miners are about to work on.
+    pub(crate) fn hold_template(&self, work: Arc<Work>, verdict: Option<Arc<Verdict>>) {
+        lock(&self.templates).hold(work, verdict);
+    }
+
+    /// Notes the verdict on a template, if it is held.
+    pub(crate) fn note_verdict(&self, id: TemplateId, verdict: &Arc<Verdict>) {
+        if let Some(held) = lock(&self.templates).held.get_mut(&id) {
+            held.verdict = Some(Arc::clone(verdict));
+        }
+    }
+
+    pub(crate) fn lease_extranonce(self: &Arc<Self>) -> Option<ExtranonceLease> {
+        let mut extranonces = lock(&self.extranonces);
+        let index = extranonces.allocate()?;
+        let bytes = extranonces.full_extranonce(index);
+        drop(extranonces);
+        Some(ExtranonceLease { index, bytes, owner: Arc::clone(self) })
+    }
+}
+
+/// A template that miners may be working on, and what the verifier said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldTemplate {
+    pub(crate) work: Arc<Work>,
+    pub(crate) verdict: Option<Arc<Verdict>>,
+}
+
+#[derive(Debug, Default)]
+struct TemplateCache {
+    held: BTreeMap<TemplateId, HeldTemplate>,
+    size: usize,
+}
+
+impl TemplateCache {
+    fn hold(&mut self, work: Arc<Work>, verdict: Option<Arc<Verdict>>) {
+        self.held.insert(work.template_id(), HeldTemplate { work, verdict });
+        while self.held.len() > self.size.max(1) {
+            self.held.pop_first();
+        }
+    }
+}
+
+/// A channel's extranonce; given back when the channel goes.
+#[derive(Debug)]
+pub(crate) struct ExtranonceLease {
+    index: ExtranonceIndex,
+    bytes: [u8; EXTRANONCE_BYTES],
+    owner: Arc<SharedState>,
+}
+
+impl ExtranonceLease {
+    pub(crate) fn bytes(&self) -> &[u8; EXTRANONCE_BYTES] {
+        &self.bytes
+    }
+}
+
+impl Drop for ExtranonceLease {
+    fn drop(&mut self) {
+        lock(&self.owner.extranonces).free(self.index);
+    }
+}
+
+/// Every critical section leaves its data whole, so a panic elsewhere does not spoil them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
