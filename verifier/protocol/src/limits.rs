@@ -1,0 +1,22 @@
+//! What one end accepts of the other.
+
+/// The version in every line. Another one is refused, line by line.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The longest line in bytes, its newline not counted (1 MiB).
+pub const MAX_INTERNAL_LINE_BYTES: usize = 1 << 20;
+
+/// How many lines of an unknown `msg_type` a link survives within one minute.
+pub const MAX_UNKNOWN_MSG_TYPE_PER_MINUTE: usize = 60;
+
+/// This many lines in a row that do not parse end the link.
+pub const MAX_UNPARSABLE_LINES_IN_A_ROW: u32 = 3;
+
+/// The most bytes of a body that one line carries (512 KiB; base64 makes 683 KiB of them).
+pub const MAX_BODY_CHUNK_BYTES: usize = 512 << 10;
+
+/// The largest body in bytes (8 MiB). A block of 4 MWU has at most 4 000 000.
+pub const MAX_BODY_BYTES: u64 = 8 << 20;
+
+/// The most lines a body may come in; a sender that fills its lines needs 16 for the largest.
+pub const MAX_BODY_CHUNKS: u32 = 256;
