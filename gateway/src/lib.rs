@@ -1,1 +1,11 @@
-//! The Stratum V2 mining gateway.
+//! The Stratum V2 mining gateway: a thin shell over `gateway-core`.
+//!
+//! [`run`] is the whole program. The binary calls it on this machine, the simulator on its own
+//! world; both hand it a [`platform::Env`].
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod fake_disk;
+pub mod http;
+pub mod limits;
+pub mod log;

@@ -1,0 +1,191 @@
+//! The event stream: a view of the durable log.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use platform::{Offload, Storage, offload};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::limits::EVENT_RING_LINES;
+use crate::log::segment::{self, EVENT_SCHEMA, Kind};
+
+/// The newest events in memory, and who waits for the next.
+pub struct EventFeed {
+    ring: Mutex<Ring>,
+    newest: watch::Sender<u64>,
+    places: Arc<Semaphore>,
+}
+
+struct Ring {
+    /// The number of the first line.
+    first_seq: u64,
+    lines: VecDeque<Arc<str>>,
+}
+
+/// Where older events are read from.
+#[derive(Clone)]
+pub struct EventArchive {
+    /// The disk.
+    pub storage: Arc<dyn Storage>,
+    /// Where segments are read and checked.
+    pub cpu: Arc<dyn Offload>,
+    /// The log's directory.
+    pub directory: PathBuf,
+}
+
+/// One reader of the stream.
+pub struct Subscription {
+    feed: Arc<EventFeed>,
+    archive: EventArchive,
+    newest: watch::Receiver<u64>,
+    /// The number of the next event to send.
+    next_seq: u64,
+    /// Whether the reader still asks for events that were there before it came: those are read
+    /// from the log where memory no longer has them.
+    resuming: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl EventFeed {
+    /// An empty feed whose next event is `next_seq`, for at most `max_subscribers` readers.
+    pub fn new(next_seq: u64, max_subscribers: usize) -> Self {
+        Self {
+            ring: Mutex::new(Ring { first_seq: next_seq, lines: VecDeque::new() }),
+            newest: watch::Sender::new(next_seq - 1),
+            places: Arc::new(Semaphore::new(max_subscribers)),
+        }
+    }
+
+    /// Adds events, numbered one after the other from where the last call ended.
+    pub fn publish(&self, lines: Vec<(u64, Arc<str>)>) {
+        let Some(&(newest, _)) = lines.last() else { return };
+        let mut ring = self.ring();
+        for (seq, line) in lines {
+            debug_assert_eq!(seq, ring.first_seq + ring.lines.len() as u64, "no event is missing");
+            ring.lines.push_back(line);
+        }
+        while ring.lines.len() > EVENT_RING_LINES {
+            ring.lines.pop_front();
+            ring.first_seq += 1;
+        }
+        drop(ring);
+        self.newest.send_replace(newest);
+    }
+
+    /// The number of the newest event; 0 when there never was one.
+    pub fn newest_seq(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// A reader of the events after `since`, or of those to come; `None` when all places are
+    /// taken.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        since: Option<u64>,
+        archive: EventArchive,
+    ) -> Option<Subscription> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let newest = self.newest.subscribe();
+        let next_seq = since.map_or_else(|| self.newest_seq(), |since| since) + 1;
+        let resuming = since.is_some();
+        Some(Subscription {
+            feed: Arc::clone(self),
+            archive,
+            newest,
+            next_seq,
+            resuming,
+            _place: place,
+        })
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscription {
+    /// The next lines, each with its newline; waits for them. `None` when the feed is gone.
+    pub async fn next_lines(&mut self) -> Option<Bytes> {
+        loop {
+            let oldest = self.feed.ring().first_seq;
+            if self.next_seq < oldest {
+                return Some(self.catch_up(oldest).await);
+            }
+            self.resuming = false;
+            let lines = self.from_memory();
+            if !lines.is_empty() {
+                return Some(lines.into());
+            }
+            self.newest.changed().await.ok()?;
+        }
+    }
+
+    fn from_memory(&mut self) -> Vec<u8> {
+        let ring = self.feed.ring();
+        let skip = usize::try_from(self.next_seq.saturating_sub(ring.first_seq));
+        let mut bytes = Vec::new();
+        for line in ring.lines.iter().skip(skip.unwrap_or(usize::MAX)) {
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
+            self.next_seq += 1;
+        }
+        bytes
+    }
+
+    /// Events that are older than memory: from the log for a reader that resumes, else a line that
+    /// says how many it missed.
+    async fn catch_up(&mut self, oldest: u64) -> Bytes {
+        if self.resuming {
+            let (archive, from) = (self.archive.clone(), self.next_seq);
+            let cpu = Arc::clone(&archive.cpu);
+            let read = offload(&cpu, move || {
+                read_segment(archive.storage.as_ref(), &archive.directory, from, oldest)
+            })
+            .await;
+            if let Some((lines, next_seq)) = read {
+                self.next_seq = next_seq;
+                return lines.into();
+            }
+        }
+        let missed = oldest - self.next_seq;
+        self.next_seq = oldest;
+        let through = oldest - 1;
+        Bytes::from(format!(
+            "{{\"event\":\"lagged\",\"schema\":{EVENT_SCHEMA},\"seq\":{through},\
+             \"missed\":{missed}}}\n"
+        ))
+    }
+}
+
+/// The events from `from` up to but without `until` that one segment holds, and the number after
+/// them; `None` when no segment has `from`.
+fn read_segment(
+    storage: &dyn Storage,
+    directory: &Path,
+    from: u64,
+    until: u64,
+) -> Option<(Vec<u8>, u64)> {
+    let names = storage.list(directory).ok()?;
+    let first_seq = names.iter().filter_map(|name| segment::first_seq(name));
+    let mut seq = first_seq.filter(|first| *first <= from).max()?;
+    let bytes = storage.read(&directory.join(segment::name(seq))).ok()?;
+    let (mut lines, mut next_seq) = (Vec::new(), from);
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Ok(line) = segment::decode(line) else { break };
+        if line.kind != Kind::Event {
+            continue;
+        }
+        if seq >= from && seq < until {
+            lines.extend_from_slice(line.json.as_bytes());
+            lines.push(b'\n');
+            next_seq = seq + 1;
+        }
+        seq += 1;
+    }
+    (next_seq > from).then_some((lines, next_seq))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What the gateway serves over HTTP.
+
+pub mod events;

@@ -1,0 +1,254 @@
+//! Reading a log at start.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use platform::Storage;
+use serde::Deserialize;
+
+use super::segment::{self, Kind, Line};
+use super::{Job, LogError};
+
+/// What a log holds.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The number that the next event gets.
+    pub next_seq: u64,
+    /// The segments, oldest first.
+    pub segments: Vec<RecoveredSegment>,
+    /// Accepted shares without a result, in the order of their acceptance.
+    pub unresolved: Vec<Unresolved>,
+    /// What a crash left half written at the end, if anything.
+    pub torn: Option<Torn>,
+}
+
+/// A segment as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredSegment {
+    /// Its file's name.
+    pub name: String,
+    /// Bytes of whole records.
+    pub length: u64,
+    /// Shares accepted in it whose results are not in the log.
+    pub unresolved: usize,
+}
+
+/// An accepted share without a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Joins the share to its result.
+    pub event_id: Arc<str>,
+    /// The share's hash.
+    pub share_id: String,
+    /// Its forward object and its job; `None` when the log does not hold both.
+    pub resend: Option<(String, Job)>,
+    /// Which of [`Recovered::segments`] holds its acceptance.
+    pub segment: usize,
+}
+
+/// A torn record at the end of the last segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The segment's file.
+    pub name: String,
+    /// Where the torn record begins: the length to cut the file to.
+    pub offset: u64,
+    /// Bytes from there to the end.
+    pub bytes: u64,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// Reads the log in `directory`; one that does not exist is empty. Nothing is changed on disk.
+///
+/// # Errors
+/// [`LogError::Storage`] when a file cannot be read, [`LogError::Damaged`] when a record is bad
+/// that is not at the log's end.
+pub fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recovered, LogError> {
+    let names = storage.list(directory).map_err(|source| LogError::Storage {
+        path: directory.display().to_string(),
+        what: "cannot list its files",
+        source,
+    })?;
+    let names: Vec<String> =
+        names.into_iter().filter(|name| segment::first_seq(name).is_some()).collect();
+    let mut reader = Reader::default();
+    for (index, name) in names.iter().enumerate() {
+        let path = directory.join(name);
+        let bytes = storage.read(&path).map_err(|source| LogError::Storage {
+            path: path.display().to_string(),
+            what: "cannot read it",
+            source,
+        })?;
+        let is_last = index + 1 == names.len();
+        reader.segment(name, &bytes, is_last).map_err(|bad| LogError::Damaged {
+            path: path.display().to_string(),
+            offset: bad.offset,
+            what: bad.what,
+        })?;
+    }
+    Ok(reader.finish())
+}
+
+/// A record that cannot be read.
+struct Bad {
+    offset: usize,
+    what: &'static str,
+}
+
+#[derive(Default)]
+struct Reader {
+    next_seq: Option<u64>,
+    segments: Vec<RecoveredSegment>,
+    jobs: BTreeMap<String, Job>,
+    shares: BTreeMap<Arc<str>, (String, Job)>,
+    accepted: BTreeMap<Arc<str>, Accepted>,
+    order: u64,
+    torn: Option<Torn>,
+}
+
+struct Accepted {
+    order: u64,
+    share_id: String,
+    segment: usize,
+}
+
+#[derive(Deserialize)]
+struct EventFields<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    seq: u64,
+    #[serde(borrow, default)]
+    event_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    share_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    sv2_response: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct ShareFields<'a> {
+    #[serde(borrow)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow)]
+    job_ref: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct JobFields<'a> {
+    #[serde(borrow)]
+    job_ref: Cow<'a, str>,
+}
+
+impl Reader {
+    fn segment(&mut self, name: &str, bytes: &[u8], is_last: bool) -> Result<(), Bad> {
+        let first = segment::first_seq(name).expect("only segments are read");
+        if *self.next_seq.get_or_insert(first) != first {
+            return Err(Bad { offset: 0, what: "events before this segment are missing" });
+        }
+        self.segments.push(RecoveredSegment { name: name.into(), length: 0, unresolved: 0 });
+        // Jobs and shares stand in the segment that refers to them.
+        self.jobs.clear();
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let read = self.record(&bytes[offset..]);
+            match read {
+                Ok(length) => offset += length,
+                Err(what) if is_last && !holds_whole_record(&bytes[offset..]) => {
+                    self.torn = Some(Torn {
+                        name: name.into(),
+                        offset: offset as u64,
+                        bytes: (bytes.len() - offset) as u64,
+                        what,
+                    });
+                    break;
+                }
+                Err(what) => return Err(Bad { offset, what }),
+            }
+        }
+        self.segments.last_mut().expect("pushed above").length = offset as u64;
+        Ok(())
+    }
+
+    /// Takes in the record that `bytes` begin with; its length with the newline.
+    fn record(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("the record has no end")?;
+        let Line { kind, json } = segment::decode(&bytes[..end])?;
+        match kind {
+            Kind::Event => self.event(json)?,
+            Kind::Share => {
+                let share: ShareFields =
+                    serde_json::from_str(json).map_err(|_| "the share has no id or job")?;
+                // The job is looked up here: the next segment forgets the jobs of this one.
+                if let Some(job) = self.jobs.get(share.job_ref.as_ref()) {
+                    let resend = (json.to_owned(), job.clone());
+                    self.shares.insert(Arc::from(share.event_id), resend);
+                }
+            }
+            Kind::Job => {
+                let job: JobFields =
+                    serde_json::from_str(json).map_err(|_| "the job has no reference")?;
+                let job_ref = job.job_ref.into_owned();
+                let job = Job { job_ref: job_ref.as_str().into(), json: json.into() };
+                self.jobs.insert(job_ref, job);
+            }
+        }
+        Ok(end + 1)
+    }
+
+    fn event(&mut self, json: &str) -> Result<(), &'static str> {
+        let event: EventFields =
+            serde_json::from_str(json).map_err(|_| "the event has no name or number")?;
+        if self.next_seq != Some(event.seq) {
+            return Err("the event's number is out of order");
+        }
+        self.next_seq = Some(event.seq + 1);
+        let Some(event_id) = event.event_id else { return Ok(()) };
+        match event.event.as_ref() {
+            "share_accepted" if event.sv2_response.as_deref() == Some("success") => {
+                let share_id = event.share_id.ok_or("the accepted share has no id")?.into_owned();
+                let segment = self.segments.len() - 1;
+                self.order += 1;
+                let accepted = Accepted { order: self.order, share_id, segment };
+                self.accepted.insert(Arc::from(event_id), accepted);
+            }
+            "share_forward_result" => {
+                self.accepted.remove(event_id.as_ref());
+                self.shares.remove(event_id.as_ref());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Recovered {
+        for accepted in self.accepted.values() {
+            self.segments[accepted.segment].unresolved += 1;
+        }
+        let mut unresolved: Vec<(u64, Unresolved)> = std::mem::take(&mut self.accepted)
+            .into_iter()
+            .map(|(event_id, accepted)| {
+                let resend = self.shares.remove(&event_id);
+                let Accepted { order, share_id, segment } = accepted;
+                (order, Unresolved { event_id, share_id, resend, segment })
+            })
+            .collect();
+        unresolved.sort_unstable_by_key(|(order, _)| *order);
+        Recovered {
+            next_seq: self.next_seq.unwrap_or(1),
+            segments: self.segments,
+            unresolved: unresolved.into_iter().map(|(_, share)| share).collect(),
+            torn: self.torn,
+        }
+    }
+}
+
+/// Whether a good record begins on any line after the first: then the first was not torn by a
+/// crash, which can only hurt the end.
+fn holds_whole_record(bytes: &[u8]) -> bool {
+    bytes.split_inclusive(|byte| *byte == b'\n').skip(1).any(|line| {
+        line.strip_suffix(b"\n").is_some_and(|line| segment::decode(line).is_ok())
+    })
+}

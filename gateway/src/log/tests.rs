@@ -1,0 +1,280 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use platform::{Shutdown, TaskHandle};
+use proptest::prelude::*;
+
+use super::segment::{self, Kind};
+use super::*;
+use crate::fake_disk::{self, FakeDisk};
+use crate::http::events::EventFeed;
+
+fn accepted(id: &str, job: &str) -> Record {
+    Record::Accepted {
+        event_id: id.into(),
+        share: format!(r#"{{"share_id":"s{id}","event_id":"{id}","job_ref":"{job}"}}"#),
+        job: Job { job_ref: job.into(), json: format!(r#"{{"job_ref":"{job}"}}"#).into() },
+        event: Event {
+            name: "share_accepted",
+            fields: format!(
+                r#"{{"share_id":"s{id}","event_id":"{id}","sv2_response":"success"}}"#
+            ),
+        },
+    }
+}
+
+fn resolved(id: &str) -> Record {
+    let fields = format!(r#"{{"share_id":"s{id}","event_id":"{id}","forwarded":true}}"#);
+    Record::Resolved {
+        event_id: id.into(),
+        event: Event { name: "share_forward_result", fields },
+    }
+}
+
+fn settings(segment_bytes: u64, retention: usize) -> LogSettings {
+    LogSettings { path: PathBuf::from("log"), segment_bytes, sync: SyncMode::Group, retention }
+}
+
+struct Opened {
+    log: Log,
+    task: TaskHandle<Result<(), LogError>>,
+    give_up: Shutdown,
+}
+
+impl Opened {
+    async fn close(self) -> Result<(), LogError> {
+        drop(self.log);
+        self.task.await.expect("the writer does not panic")
+    }
+
+    async fn record(&self, records: Vec<Record>) {
+        assert!(self.log.append(records).await.unwrap().wait().await);
+    }
+}
+
+async fn opened(disk: &FakeDisk, settings: LogSettings) -> (Opened, Recovered) {
+    let env = fake_disk::env(disk);
+    let recovered = recover(disk, &settings.path).unwrap();
+    let feed = Arc::new(EventFeed::new(recovered.next_seq, 1));
+    let give_up = Shutdown::new();
+    let (log, task) = open(&env, settings, &recovered, feed, give_up.clone()).await.unwrap();
+    (Opened { log, task, give_up }, recovered)
+}
+
+fn ids(recovered: &Recovered) -> Vec<&str> {
+    recovered.unresolved.iter().map(|share| share.event_id.as_ref()).collect()
+}
+
+#[tokio::test]
+async fn shares_without_a_result_are_found_again_with_what_sends_them() {
+    let disk = FakeDisk::default();
+    let (log, recovered) = opened(&disk, settings(1 << 20, 4)).await;
+    assert_eq!(recovered.next_seq, 1);
+    log.record(vec![accepted("a", "j1"), accepted("b", "j1")]).await;
+    log.record(vec![resolved("a"), accepted("c", "j2")]).await;
+    log.close().await.unwrap();
+
+    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    assert_eq!(recovered.next_seq, 5);
+    assert_eq!(ids(&recovered), ["b", "c"]);
+    let (share, job) = recovered.unresolved[1].resend.clone().unwrap();
+    assert!(share.contains(r#""share_id":"sc""#));
+    assert_eq!(job.json.as_ref(), r#"{"job_ref":"j2"}"#);
+}
+
+#[tokio::test]
+async fn records_that_wait_together_share_one_sync() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    let mut commits = Vec::new();
+    for id in ["a", "b", "c"] {
+        commits.push(log.log.append(vec![accepted(id, "j")]).await.unwrap());
+    }
+    for commit in commits {
+        assert!(commit.wait().await);
+    }
+    assert_eq!(disk.syncs(), 1);
+    log.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn old_segments_go_only_when_their_shares_are_resolved() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 1)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    for id in ["b", "c", "d"] {
+        log.record(vec![accepted(id, "j")]).await;
+        log.record(vec![resolved(id)]).await;
+    }
+    assert_eq!(disk.names().len(), 7, "the first segment holds an open share");
+    log.record(vec![resolved("a")]).await;
+    assert_eq!(disk.names().len(), 2, "one closed segment and the current one");
+    log.close().await.unwrap();
+    assert_eq!(recover(&disk, "log".as_ref()).unwrap().next_seq, 9);
+}
+
+#[tokio::test]
+async fn each_segment_holds_the_jobs_of_its_shares() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 9)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    log.record(vec![accepted("b", "j")]).await;
+    log.close().await.unwrap();
+    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    assert!(recovered.unresolved.iter().all(|share| share.resend.is_some()));
+    assert_eq!(recovered.segments.iter().map(|s| s.unresolved).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_acknowledges_nothing_until_there_is_room() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    disk.leave_room_for(Some(40));
+    let mut commit = Box::pin(log.log.append(vec![accepted("b", "j")]).await.unwrap().wait());
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(5), &mut commit).await;
+    assert!(waited.is_err(), "acknowledged without being written");
+    assert!(matches!(log.log.status(), LogStatus::Failing { .. }));
+    disk.leave_room_for(None);
+    assert!(commit.await);
+    assert_eq!(log.log.status(), LogStatus::Writing);
+    log.close().await.unwrap();
+    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    assert_eq!(ids(&recovered), ["a", "b"]);
+    assert_eq!(recovered.torn, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_sync_the_records_are_written_again_once() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    disk.fail_next_syncs(3);
+    log.record(vec![accepted("a", "j")]).await;
+    log.close().await.unwrap();
+    assert_eq!(ids(&recover(&disk, "log".as_ref()).unwrap()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_written_ends_when_told_to_give_up() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    disk.leave_room_for(Some(0));
+    let commit = log.log.append(vec![accepted("a", "j")]).await.unwrap();
+    log.give_up.cancel();
+    assert!(!commit.wait().await);
+    let error = log.close().await.unwrap_err();
+    assert!(matches!(error, LogError::Unwritten { records: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_and_the_log_goes_on() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    log.close().await.unwrap();
+    let path = format!("log/{}", segment::name(1));
+    let whole = disk.bytes(&path);
+    disk.put(&path, &[&whole[..], b"0123abcd E {\"event\":\"sh"].concat());
+
+    let (log, recovered) = opened(&disk, settings(1 << 20, 4)).await;
+    assert_eq!(recovered.torn.unwrap().offset, whole.len() as u64);
+    assert_eq!(disk.bytes(&path), whole);
+    log.record(vec![accepted("b", "j")]).await;
+    log.close().await.unwrap();
+    assert_eq!(ids(&recover(&disk, "log".as_ref()).unwrap()), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn damage_before_the_end_names_the_file_and_the_place() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 9)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    log.record(vec![accepted("b", "j")]).await;
+    log.close().await.unwrap();
+    let path = format!("log/{}", segment::name(1));
+    let mut bytes = disk.bytes(&path);
+    let offset = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[offset + 20] ^= 1;
+    disk.put(&path, &bytes);
+    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    assert!(error.contains(&format!("{path}: damaged at byte {offset}")), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_noticed() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 9)).await;
+    for id in ["a", "b", "c"] {
+        log.record(vec![accepted(id, "j")]).await;
+    }
+    log.close().await.unwrap();
+    let middle = format!("log/{}", segment::name(2));
+    platform::Storage::remove(&disk, middle.as_ref()).unwrap();
+    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    assert!(error.contains("events before this segment are missing"), "{error}");
+}
+
+/// Lines of a log as the writer makes them, and the id of the share that each accepts, if any.
+fn lines(choices: &[(u8, bool)]) -> Vec<(Vec<u8>, Option<String>)> {
+    let mut seq = 0;
+    let mut lines = Vec::new();
+    for (index, (kind, success)) in choices.iter().enumerate() {
+        let (mut line, mut accepts) = (Vec::new(), None);
+        match kind % 3 {
+            0 => segment::encode(Kind::Job, &format!(r#"{{"job_ref":"j{index}"}}"#), &mut line),
+            1 => {
+                let json = format!(r#"{{"event_id":"e{index}","job_ref":"j{index}"}}"#);
+                segment::encode(Kind::Share, &json, &mut line);
+            }
+            _ => {
+                seq += 1;
+                let response = if *success { "success" } else { "error" };
+                let id = format!("e{index}");
+                let fields = format!(
+                    r#"{{"share_id":"x","event_id":"{id}","sv2_response":"{response}"}}"#
+                );
+                let event = Event { name: "share_accepted", fields };
+                segment::encode(Kind::Event, &segment::event_json(&event, seq), &mut line);
+                accepts = success.then_some(id);
+            }
+        }
+        lines.push((line, accepts));
+    }
+    lines
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_log_cut_anywhere_is_recovered_up_to_its_last_whole_record(
+        choices in prop::collection::vec((any::<u8>(), any::<bool>()), 0..24),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let lines = lines(&choices);
+        let whole: Vec<u8> = lines.iter().flat_map(|(line, _)| line.clone()).collect();
+        let cut = cut.index(whole.len() + 1);
+        let disk = FakeDisk::default();
+        disk.put(&format!("log/{}", segment::name(1)), &whole[..cut]);
+        let recovered = recover(&disk, "log".as_ref()).unwrap();
+
+        let (mut length, mut expected) = (0, Vec::new());
+        for (line, accepts) in &lines {
+            if length + line.len() > cut {
+                break;
+            }
+            length += line.len();
+            expected.extend(accepts.as_deref());
+        }
+        prop_assert_eq!(ids(&recovered), expected);
+        prop_assert_eq!(recovered.segments[0].length, length as u64);
+        prop_assert_eq!(recovered.torn.is_some(), length < cut);
+    }
+
+    #[test]
+    fn no_bytes_make_recovery_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let disk = FakeDisk::default();
+        disk.put(&format!("log/{}", segment::name(1)), &bytes);
+        let _ = recover(&disk, "log".as_ref());
+    }
+}

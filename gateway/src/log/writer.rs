@@ -1,0 +1,356 @@
+//! Group commit: records gather while the previous commit is on its way to the disk, and go
+//! there together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::segment::{self, Kind};
+use super::{LogError, Record, Recovered, SyncMode};
+use crate::http::events::EventFeed;
+use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_RETRY_PAUSE, LOG_WAITING_BATCHES};
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// The directory of the segments.
+    pub path: PathBuf,
+    /// A segment that has reached this size is closed.
+    pub segment_bytes: u64,
+    /// What a record survives before those who wait are told.
+    pub sync: SyncMode,
+    /// How many closed segments are kept; older ones go once all their shares are resolved.
+    pub retention: usize,
+}
+
+/// Whether the disk takes records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogStatus {
+    /// It does.
+    #[default]
+    Writing,
+    /// It does not: nothing is acknowledged until it does again.
+    Failing {
+        /// The disk's answer.
+        why: String,
+    },
+}
+
+/// The way to the log, shared by all who record.
+#[derive(Clone)]
+pub struct Log {
+    inbox: mpsc::Sender<Batch>,
+    status: watch::Receiver<LogStatus>,
+}
+
+/// Resolves once the records it was returned for are safe.
+pub struct Commit(oneshot::Receiver<()>);
+
+struct Batch {
+    records: Vec<Record>,
+    done: oneshot::Sender<()>,
+}
+
+impl Log {
+    /// Hands over records, which are logged in the order given and after all that was handed over
+    /// before. Waits while too many batches wait already.
+    ///
+    /// # Errors
+    /// `None` when the log has ended: the process is going down.
+    pub async fn append(&self, records: Vec<Record>) -> Option<Commit> {
+        let (done, commit) = oneshot::channel();
+        self.inbox.send(Batch { records, done }).await.ok()?;
+        Some(Commit(commit))
+    }
+
+    /// Whether the disk takes records now.
+    pub fn status(&self) -> LogStatus {
+        self.status.borrow().clone()
+    }
+}
+
+impl Commit {
+    /// Waits until the records are as safe as `log.sync` asks; `false` when the process goes down
+    /// before.
+    pub async fn wait(self) -> bool {
+        self.0.await.is_ok()
+    }
+}
+
+/// Opens the log after [`super::recover`]: cuts what is torn and starts the writer. The writer
+/// ends when every [`Log`] is dropped, or, where the disk fails then, when `give_up` is cancelled.
+///
+/// # Errors
+/// [`LogError::Storage`] when the last segment cannot be opened.
+pub async fn open(
+    env: &Env,
+    settings: LogSettings,
+    recovered: &Recovered,
+    feed: Arc<EventFeed>,
+    give_up: Shutdown,
+) -> Result<(Log, TaskHandle<Result<(), LogError>>), LogError> {
+    let (sender, inbox) = mpsc::channel(LOG_WAITING_BATCHES);
+    let (status, status_receiver) = watch::channel(LogStatus::default());
+    let writer = Writer::open(Arc::clone(&env.storage), settings, recovered, feed, give_up, status)
+        .await?;
+    let task = env.tasks.spawn("log_writer", writer.run(inbox));
+    Ok((Log { inbox: sender, status: status_receiver }, task))
+}
+
+struct Writer {
+    storage: Arc<dyn Storage>,
+    settings: LogSettings,
+    feed: Arc<EventFeed>,
+    give_up: Shutdown,
+    status: watch::Sender<LogStatus>,
+    next_seq: u64,
+    current: Current,
+    closed: VecDeque<Closed>,
+    /// Which segment holds the acceptance of a share that has no result yet, by its first event.
+    unresolved: BTreeMap<Arc<str>, u64>,
+}
+
+/// The segment that grows.
+struct Current {
+    file: Box<dyn AppendFile>,
+    first_seq: u64,
+    /// Bytes that hold whole records.
+    length: u64,
+    /// Whether a failed write may have left bytes after them.
+    dirty: bool,
+    jobs: BTreeSet<Arc<str>>,
+    unresolved: usize,
+}
+
+struct Closed {
+    first_seq: u64,
+    unresolved: usize,
+}
+
+impl Writer {
+    async fn open(
+        storage: Arc<dyn Storage>,
+        settings: LogSettings,
+        recovered: &Recovered,
+        feed: Arc<EventFeed>,
+        give_up: Shutdown,
+        status: watch::Sender<LogStatus>,
+    ) -> Result<Self, LogError> {
+        let failed = |path: &Path, what| {
+            let path = path.display().to_string();
+            move |source| LogError::Storage { path, what, source }
+        };
+        storage
+            .create_dir_all(&settings.path)
+            .map_err(failed(&settings.path, "cannot make the directory"))?;
+        let mut closed: VecDeque<Closed> = recovered
+            .segments
+            .iter()
+            .map(|segment| Closed {
+                first_seq: segment::first_seq(&segment.name).expect("recovery lists segments"),
+                unresolved: segment.unresolved,
+            })
+            .collect();
+        let unresolved = recovered
+            .unresolved
+            .iter()
+            .map(|share| (Arc::clone(&share.event_id), closed[share.segment].first_seq))
+            .collect();
+        let last = closed.pop_back();
+        let length = recovered.segments.last().map_or(0, |segment| segment.length);
+        let last = last.unwrap_or(Closed { first_seq: recovered.next_seq, unresolved: 0 });
+        let path = settings.path.join(segment::name(last.first_seq));
+        let mut file = storage.append(&path).await.map_err(failed(&path, "cannot open it"))?;
+        if file.len() != length {
+            file.truncate(length).await.map_err(failed(&path, "cannot cut its torn end"))?;
+            file.sync().await.map_err(failed(&path, "cannot cut its torn end"))?;
+        }
+        let current = Current {
+            file,
+            first_seq: last.first_seq,
+            length,
+            dirty: false,
+            jobs: BTreeSet::new(),
+            unresolved: last.unresolved,
+        };
+        let next_seq = recovered.next_seq;
+        Ok(Self { storage, settings, feed, give_up, status, next_seq, current, closed, unresolved })
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), LogError> {
+        let mut batches = Vec::new();
+        while inbox.recv_many(&mut batches, LOG_BATCHES_PER_COMMIT).await > 0 {
+            if self.current.length >= self.settings.segment_bytes {
+                self.rotate().await.map_err(|why| self.unwritten(&batches, why))?;
+            }
+            let (bytes, lines) = self.encode(&mut batches);
+            self.write(&bytes).await.map_err(|why| self.unwritten(&batches, why))?;
+            self.feed.publish(lines);
+            for batch in batches.drain(..) {
+                // Whoever no longer waits does not want to know.
+                let _ = batch.done.send(());
+            }
+            self.drop_old_segments();
+        }
+        Ok(())
+    }
+
+    fn unwritten(&self, batches: &[Batch], why: String) -> LogError {
+        let path = self.current_path().display().to_string();
+        let records = batches.iter().map(|batch| batch.records.len()).sum();
+        LogError::Unwritten { path, records, why }
+    }
+
+    /// The bytes of the records, and the numbered events among them.
+    fn encode(&mut self, batches: &mut [Batch]) -> (Vec<u8>, Vec<(u64, Arc<str>)>) {
+        let (mut bytes, mut lines) = (Vec::new(), Vec::new());
+        for record in batches.iter().flat_map(|batch| &batch.records) {
+            let event = match record {
+                Record::Event(event) => event,
+                Record::Accepted { event_id, share, job, event } => {
+                    if self.current.jobs.insert(Arc::clone(&job.job_ref)) {
+                        segment::encode(Kind::Job, &job.json, &mut bytes);
+                    }
+                    segment::encode(Kind::Share, share, &mut bytes);
+                    self.unresolved.insert(Arc::clone(event_id), self.current.first_seq);
+                    self.current.unresolved += 1;
+                    event
+                }
+                Record::Resolved { event_id, event } => {
+                    self.resolve(event_id);
+                    event
+                }
+            };
+            let json = segment::event_json(event, self.next_seq);
+            segment::encode(Kind::Event, &json, &mut bytes);
+            lines.push((self.next_seq, json.into()));
+            self.next_seq += 1;
+        }
+        (bytes, lines)
+    }
+
+    fn resolve(&mut self, event_id: &str) {
+        let Some(first_seq) = self.unresolved.remove(event_id) else { return };
+        if first_seq == self.current.first_seq {
+            self.current.unresolved -= 1;
+        } else if let Some(segment) =
+            self.closed.iter_mut().find(|segment| segment.first_seq == first_seq)
+        {
+            segment.unresolved -= 1;
+        }
+    }
+
+    /// Appends the bytes, as often as it takes.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Self { current, settings, give_up, status, .. } = self;
+        let sync = settings.sync;
+        loop {
+            let outcome = append(current, bytes, sync).await;
+            if until_it_works(outcome, status, give_up, "write to").await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes the current segment and begins the next, as often as it takes.
+    async fn rotate(&mut self) -> Result<(), String> {
+        let path = self.settings.path.join(segment::name(self.next_seq));
+        loop {
+            let begun = begin(&self.storage, &path, &mut self.current).await;
+            let (status, give_up) = (&self.status, &self.give_up);
+            let file = until_it_works(begun, status, give_up, "begin a segment of").await?;
+            let Some(file) = file else { continue };
+            let next = Current {
+                file,
+                first_seq: self.next_seq,
+                length: 0,
+                dirty: true,
+                jobs: BTreeSet::new(),
+                unresolved: 0,
+            };
+            let Current { first_seq, unresolved, .. } = std::mem::replace(&mut self.current, next);
+            self.closed.push_back(Closed { first_seq, unresolved });
+            return Ok(());
+        }
+    }
+
+    fn drop_old_segments(&mut self) {
+        while self.closed.len() > self.settings.retention
+            && self.closed.front().is_some_and(|oldest| oldest.unresolved == 0)
+        {
+            let oldest = self.closed.pop_front().expect("it has a front");
+            let path = self.settings.path.join(segment::name(oldest.first_seq));
+            match self.storage.remove(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "old log segment removed"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "old log segment not removed");
+                }
+            }
+        }
+    }
+
+    fn current_path(&self) -> PathBuf {
+        self.settings.path.join(segment::name(self.current.first_seq))
+    }
+}
+
+async fn append(current: &mut Current, bytes: &[u8], sync: SyncMode) -> io::Result<()> {
+    if current.dirty {
+        // Also after a failed sync: the kernel may have dropped the pages, so they are written
+        // anew.
+        current.file.truncate(current.length).await?;
+    }
+    current.dirty = true;
+    current.file.append(bytes).await?;
+    if sync == SyncMode::Group {
+        current.file.sync().await?;
+    }
+    current.dirty = false;
+    current.length += bytes.len() as u64;
+    Ok(())
+}
+
+/// Closed segments are whole on disk, so that only the last can be torn.
+async fn begin(
+    storage: &Arc<dyn Storage>,
+    next: &Path,
+    current: &mut Current,
+) -> io::Result<Box<dyn AppendFile>> {
+    current.file.sync().await?;
+    storage.append(next).await
+}
+
+/// `Some` where the attempt worked; where it did not, says so, waits, and returns `None`: try
+/// again. An error when it is time to give up.
+async fn until_it_works<T>(
+    outcome: io::Result<T>,
+    status: &watch::Sender<LogStatus>,
+    give_up: &Shutdown,
+    what: &str,
+) -> Result<Option<T>, String> {
+    let error = match outcome {
+        Ok(value) => {
+            if *status.borrow() != LogStatus::Writing {
+                tracing::info!("the log is written again");
+                status.send_replace(LogStatus::Writing);
+            }
+            return Ok(Some(value));
+        }
+        Err(error) => error,
+    };
+    let why = error.to_string();
+    let failing = LogStatus::Failing { why: why.clone() };
+    if *status.borrow() != failing {
+        tracing::error!(%error, "cannot {what} the log: no share is acknowledged until it works");
+        status.send_replace(failing);
+    }
+    tokio::select! {
+        biased;
+        () = give_up.cancelled() => Err(why),
+        () = tokio::time::sleep(LOG_RETRY_PAUSE) => Ok(None),
+    }
+}
