@@ -1,0 +1,3 @@
+//! What a run came to, and how it is shown and compared.
+
+pub mod model;
