@@ -6,9 +6,17 @@
 //! [`gbt`] reads what `getblocktemplate` answers.
 #![forbid(unsafe_code)]
 
+mod app;
+mod blocks;
 pub mod client;
 pub mod config;
 pub mod gbt;
+mod metrics;
+pub mod node_rpc;
+mod service;
+mod source;
+mod store;
 mod wire;
 
+pub use app::{Error, run};
 pub use config::{Config, ConfigProblem};

@@ -1,2 +1,96 @@
-//! Takes templates from bitcoind and hands them on.
-fn main() {}
+//! Takes block templates from bitcoind and hands them on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use platform::{Env, Shutdown};
+use templates::config::{Config, ConfigProblem, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Takes block templates from bitcoind and hands them on over HTTP.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Reports every problem of the configuration and ends: 0 without problems, 2 with.
+    #[arg(long)]
+    check_config: bool,
+    /// Prints the effective configuration, secrets redacted, and ends.
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let env = platform::real::env();
+    let config = match read_config(&env, &arguments.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in &problems {
+                eprintln!("{}: {problem}", arguments.config.display());
+            }
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if arguments.print_config {
+        print!("{}", config.print());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.check_config {
+        println!("{}: no problems", arguments.config.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Err(problem) = start_log(&config) {
+        eprintln!("{}: {problem}", arguments.config.display());
+        return Ok(ExitCode::from(2));
+    }
+    let shutdown = Shutdown::new();
+    stop_on_signal(&env, &shutdown)?;
+    templates::run(env, config, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_config(env: &Env, file: &Path) -> Result<Config, Vec<ConfigProblem>> {
+    let problem = |problem| vec![ConfigProblem { key: "--config".to_owned(), problem }];
+    let bytes = env.storage.read(file).map_err(|error| problem(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| problem(error.to_string()))?;
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Config::from_toml(&text, &environment, env.storage.as_ref())
+}
+
+fn start_log(config: &Config) -> Result<(), ConfigProblem> {
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| ConfigProblem {
+        key: "log_filter".to_owned(),
+        problem: error.to_string(),
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn stop_on_signal(env: &Env, shutdown: &Shutdown) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let shutdown = shutdown.clone();
+    drop(env.tasks.spawn("signals", async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    }));
+    Ok(())
+}

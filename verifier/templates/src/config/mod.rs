@@ -278,8 +278,8 @@ fn url_problem(url: &str) -> Option<String> {
         // The text is not repeated: it holds a secret.
         return Some("holds credentials; move them to user and password".to_owned());
     }
-    if uri.scheme_str() != Some("http") {
-        return Some(format!("{url:?} is not an http:// address, the only kind bitcoind serves"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Some(format!("{url:?} is neither an http:// nor an https:// address"));
     }
     None
 }

@@ -88,7 +88,7 @@ rpc_timeout_ms = 5
 log_format = "xml"
 [[nodes]]
 name = "a b"
-url = "https://node"
+url = "ftp://node"
 usr = "x"
 [[nodes]]
 name = "b"

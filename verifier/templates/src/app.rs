@@ -1,0 +1,143 @@
+//! Puts the daemon together and takes it apart again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::{Env, Listener, Shutdown, Tasks};
+use tokio::sync::Semaphore;
+
+use crate::config::{Config, is_loopback};
+use crate::metrics::Metrics;
+use crate::node_rpc::NodeRpc;
+use crate::service::{self, MAX_REQUESTS, Service};
+use crate::source::{Follower, Node};
+use crate::store::Store;
+
+/// How long requests in progress may take to end after the shutdown.
+const DRAIN_GRACE: Duration = Duration::from_secs(15);
+/// How long the last answers may take to leave their connections.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Why the template-manager did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; free it or change http_addr")]
+    Listen {
+        /// The configured address.
+        address: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// Runs the template-manager until `shutdown`, then lets the requests in progress end. No task of
+/// it remains when this returns or is dropped.
+///
+/// # Errors
+/// The address cannot be listened on. A node that cannot be reached is no error: it is tried
+/// again, and `/ready` tells of it.
+pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let listener = env
+        .net
+        .listen(&config.http_addr)
+        .await
+        .map_err(|error| Error::Listen { address: config.http_addr.clone(), error })?;
+    let tasks = OwnTasks(Tasks::new());
+    let env = Env { tasks: tasks.0.clone(), ..env };
+    warn(&config, listener.as_ref());
+    let service = Arc::new(build(&env, &config, &shutdown));
+    for (index, node) in service.nodes.iter().enumerate() {
+        let follower = Follower {
+            index,
+            node: Arc::clone(node),
+            store: Arc::clone(&service.store),
+            poll_interval: config.poll_interval,
+        };
+        drop(env.tasks.spawn("node_follower", follower.run(shutdown.clone())));
+    }
+    let requests = Arc::clone(&service.requests);
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = platform::serve::serve(listener, service::router(service), env.tasks.clone()) => {}
+    }
+    let last_request = requests.acquire_many(MAX_REQUESTS);
+    if tokio::time::timeout(DRAIN_GRACE, last_request).await.is_err() {
+        tracing::warn!("requests still in progress are cut off");
+    }
+    tokio::time::sleep(LINGER).await;
+    tasks.end().await;
+    Ok(())
+}
+
+fn build(env: &Env, config: &Config, shutdown: &Shutdown) -> Service {
+    let names: Vec<String> = config.nodes.iter().map(|node| node.name.clone()).collect();
+    let metrics = Arc::new(Metrics::new(&names));
+    let nodes = config
+        .nodes
+        .iter()
+        .map(|node| {
+            Arc::new(Node {
+                name: node.name.clone(),
+                rpc: NodeRpc::new(env, &node.url, node.auth.clone()),
+                rpc_timeout: config.rpc_timeout,
+                metrics: Arc::clone(&metrics),
+            })
+        })
+        .collect();
+    let store = Arc::new(Store::new(
+        &names,
+        Arc::clone(&env.wall),
+        Arc::clone(&metrics),
+        config.refresh_interval,
+        3 * config.poll_interval + config.rpc_timeout,
+    ));
+    Service {
+        store,
+        nodes,
+        metrics,
+        tasks: env.tasks.clone(),
+        settings: config.settings().to_vec(),
+        api_key: config.http_api_key.clone(),
+        shutdown: shutdown.clone(),
+        requests: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
+    }
+}
+
+fn warn(config: &Config, listener: &dyn Listener) {
+    tracing::info!(address = %listener.local_addr(), "serving templates");
+    if config.http_api_key.is_none() && !listener.local_addr().ip().is_loopback() {
+        tracing::warn!("served off loopback without a key: anyone may read templates");
+    }
+    for node in &config.nodes {
+        let uri: Option<http::Uri> = node.url.parse().ok();
+        let in_clear = uri.as_ref().is_some_and(|uri| {
+            uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_loopback)
+        });
+        if in_clear {
+            tracing::warn!(node = node.name, "its password crosses the network in clear");
+        }
+    }
+}
+
+/// The daemon's tasks, kept apart from those of whoever runs it, so that they can be ended alone.
+struct OwnTasks(Tasks);
+
+impl OwnTasks {
+    /// Ends the tasks and waits until they are gone.
+    async fn end(&self) {
+        self.0.abort_all();
+        while self.0.live() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for OwnTasks {
+    /// A daemon that is cut off (a crash in the simulator) takes its tasks with it.
+    fn drop(&mut self) {
+        self.0.abort_all();
+    }
+}
