@@ -1,5 +1,5 @@
 //! The whole daemon against nodes in memory, in paused time.
-#![allow(clippy::disallowed_methods)] // Test fixtures write their own files.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // Fixtures write their own files.
 
 mod world;
 
