@@ -1,6 +1,7 @@
 //! Takes block templates from bitcoind and hands them on.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Takes block templates from bitcoind and hands them on over HTTP.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "template-manager", version)]
 struct Arguments {
     /// The configuration file (TOML).
     #[arg(long, value_name = "FILE")]
@@ -72,7 +73,10 @@ fn start_log(config: &Config) -> Result<(), ConfigProblem> {
         key: "log_filter".to_owned(),
         problem: error.to_string(),
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
