@@ -4,8 +4,11 @@
 //! world; both hand it a [`platform::Env`].
 #![forbid(unsafe_code)]
 
+pub mod config;
 #[cfg(test)]
 mod fake_disk;
 pub mod http;
 pub mod limits;
 pub mod log;
+
+pub use config::{Config, ConfigProblem};
