@@ -13,6 +13,34 @@
 //! - [`StaticKey`], [`AuthoritySecretKey`], [`AuthorityPublicKey`] and [`Certificate`] are what an
 //!   operator keeps in files. The secret ones are zeroized on drop and never printed.
 //! - [`self_test`] proves at start-up that the whole is put together as it must be.
+//!
+//! ```
+//! use sv2_noise::{
+//!     AuthoritySecretKey, Certificate, FrameDecoder, Initiator, Responder, StaticKey, Validity,
+//! };
+//!
+//! # let mut last = 0;
+//! # let entropy = &mut |out: &mut [u8]| { last += 1; out.fill(last) };
+//! let authority = AuthoritySecretKey::generate(entropy);
+//! let static_key = StaticKey::generate(entropy);
+//! let validity = Validity { valid_from: 1_790_000_000, not_valid_after: 1_800_000_000 };
+//! let certificate = Certificate::mint(&authority, &static_key.public(), validity, entropy);
+//!
+//! let (miner, act_1) = Initiator::new(Some(authority.public()), entropy)?;
+//! let server = Responder::new(&static_key, &certificate, entropy)?;
+//! let (act_2, server) = server.act_1(&act_1)?;
+//! let (miner, _) = miner.act_2(&act_2, 1_795_000_000)?;
+//!
+//! let (mut sealer, _) = miner.split();
+//! let mut wire = Vec::new();
+//! sealer.seal_frame(&[0, 0, 0x04, 3, 0, 0, 0, 0, 0], &mut wire);
+//! let (_, opener) = server.split();
+//! let mut decoder = FrameDecoder::new(opener, 65_536);
+//! decoder.push(&wire);
+//! let frame = decoder.next_frame()?.expect("the frame is all there");
+//! assert_eq!(frame.header.msg_type, 0x04);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod certificate;

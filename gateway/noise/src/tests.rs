@@ -72,6 +72,20 @@ fn the_self_test_passes() {
     assert_eq!(self_test(), Ok(()));
 }
 
+/// The reading and the writing half of a connection are tasks of their own.
+#[test]
+fn everything_can_be_moved_to_another_task() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Responder>();
+    check::<Initiator>();
+    check::<Transport>();
+    check::<Sealer>();
+    check::<Opener>();
+    check::<FrameDecoder>();
+    check::<StaticKey>();
+    check::<Certificate>();
+}
+
 #[test]
 fn the_chaining_key_starts_as_the_specification_prints_it() {
     assert!(PROTOCOL_NAME.len() > 32, "a shorter name would be padded instead of hashed");

@@ -15,6 +15,20 @@
 //! Where the specification and deployed peers differ, decoding is strict about whatever could
 //! confuse or exhaust the receiver, and liberal in exactly one place, which is reported to be
 //! counted: the channel bit of four message types ([`Decoded::wrong_channel_bit`]).
+//!
+//! ```
+//! use sv2_wire::mining::SetTarget;
+//! use sv2_wire::{FrameHeader, Message, MiningServerMessage, U256};
+//!
+//! let set_target = SetTarget { channel_id: 7, maximum_target: U256::MAX };
+//! let mut frame = Vec::new();
+//! set_target.encode_frame(&mut frame);
+//!
+//! let (header, payload) = frame.split_first_chunk().expect("a frame has a header");
+//! let decoded = MiningServerMessage::decode(FrameHeader::decode(*header), payload)?;
+//! assert_eq!(decoded.message, MiningServerMessage::SetTarget(set_target));
+//! # Ok::<(), sv2_wire::DecodeError>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod bytes;
