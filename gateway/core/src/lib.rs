@@ -23,6 +23,7 @@
 //! sessions have in common: replay window, extranonce space, templates that may still earn shares.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod channel;
 pub mod event;
 pub mod forward;
@@ -33,6 +34,7 @@ pub mod mode;
 mod moment;
 pub mod prevhash;
 pub mod reason;
+pub mod session;
 pub mod share;
 mod shared;
 pub mod target;

@@ -1,5 +1,7 @@
-//! Channels and their search space.
+//! Channels: their search space, their targets, the jobs they were given.
 
 mod extranonce;
+pub(crate) mod jobs;
+pub(crate) mod standard;
 
 pub use extranonce::{ExtranonceAllocator, ExtranonceIndex};

@@ -9,3 +9,4 @@ pub use coinbase::{Coinbase, CoinbaseSpec, PayoutOutput};
 pub use merkle::{merkle_path, merkle_root};
 pub use template::{Template, TemplateTransaction};
 pub use work::{BuildError, Declared, JobData, Work};
+pub(crate) use work::{Header, header_hash};

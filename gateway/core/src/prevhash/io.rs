@@ -84,7 +84,7 @@ pub enum Output {
     /// A verdict changed nothing; count it.
     Ignored(IgnoredVerdict),
     /// Record this.
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// Work for miners.

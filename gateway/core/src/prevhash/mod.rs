@@ -95,7 +95,7 @@ impl Switch {
             Input::Template(work) => {
                 self.expire(now, false);
                 self.source_heard(now);
-                self.template(work, now);
+                self.template(&work, now);
             }
             Input::SourceAlive => {
                 self.source_heard(now);
@@ -131,7 +131,7 @@ impl Switch {
             .filter(|change| change.state == State::Pending)
             .map(|change| change.window_ends(settings.verdict_window));
         let hold = change.map(|change| change.hold_from + settings.stale_hold);
-        let refresh = self.refresh.as_ref().and(self.refresh_due());
+        let refresh = self.refresh.as_ref().and_then(|_| self.refresh_due());
         let upstream =
             self.source.available.then(|| self.source.heard + settings.upstream_stale_max);
         [window, hold, refresh, upstream].into_iter().flatten().min()
@@ -152,30 +152,30 @@ impl Switch {
         self.source.available
     }
 
-    fn template(&mut self, work: Arc<Work>, now: Moment) {
+    fn template(&mut self, work: &Arc<Work>, now: Moment) {
         let latest = self.source.latest.as_ref();
         if latest.is_some_and(|latest| work.template_id() <= latest.work.template_id()) {
             return;
         }
         let age = now.unix_ms.saturating_sub(work.template().observed_at_ms);
         self.source.latest =
-            Some(Latest { work: Arc::clone(&work), age_on_arrival: Duration::from_millis(age) });
+            Some(Latest { work: Arc::clone(work), age_on_arrival: Duration::from_millis(age) });
         match self.settings.mode {
             Mode::Shadow => {}
             Mode::Observe => {
-                self.note_tip(&work, now);
-                self.publish(Arc::clone(&work), Stages::default(), now);
+                self.note_tip(work, now);
+                self.publish(Arc::clone(work), Stages::default(), now);
             }
             Mode::Inline => {
-                self.note_tip(&work, now);
+                self.note_tip(work, now);
                 if self.pending.len() >= self.settings.max_pending.max(1) {
                     // The oldest is nearest to its verdict; replacing it each time could starve all.
                     self.pending.pop();
                 }
-                self.pending.push(Arc::clone(&work));
+                self.pending.push(Arc::clone(work));
             }
         }
-        self.propose(&work, now);
+        self.propose(work, now);
     }
 
     /// Begins, ends or renews a change of tip for the template that just came.
@@ -222,7 +222,7 @@ impl Switch {
         let too_old = at.is_some() && verdict.accepted && age > most;
         let verdict = Arc::new(if too_old { Verdict::template_stale(age, most) } else { verdict });
         self.shared.note_verdict(template_id, &verdict);
-        self.outputs.push_back(Output::Event(Event::TemplateVerdict(TemplateVerdict {
+        self.record(Event::TemplateVerdict(TemplateVerdict {
             template_id,
             height: proposal.height,
             prev_hash: proposal.prev_hash,
@@ -230,7 +230,7 @@ impl Switch {
             verdict: Verdict::clone(&verdict),
             latency: now.mono.saturating_sub(proposal.at),
             timestamp_ms: now.unix_ms,
-        })));
+        }));
         if !self.settings.mode.gates_jobs() {
             return;
         }
@@ -257,7 +257,7 @@ impl Switch {
         }
         let stages = Stages { template_id: Some(work.template_id()), verdict_at: Some(now.mono) };
         let report = change.report(SwitchOutcome::Rejected, self.settings.mode, stages, now);
-        self.outputs.push_back(Output::Event(Event::PrevhashSwitch(report)));
+        self.record(Event::PrevhashSwitch(report));
     }
 
     fn ignore_superseded(&mut self, template_id: TemplateId, proposal: Proposal) {
@@ -402,7 +402,7 @@ impl Switch {
         }
         self.settings.mode = to;
         let event = ModeChanged { from, to, timestamp_ms: now.unix_ms };
-        self.outputs.push_back(Output::Event(Event::ModeChanged(event)));
+        self.record(Event::ModeChanged(event));
         match to {
             Mode::Shadow => self.stop_serving(),
             Mode::Observe => {
@@ -441,7 +441,11 @@ impl Switch {
 
     fn report(&mut self, change: &TipChange, outcome: SwitchOutcome, stages: Stages, now: Moment) {
         let report = change.report(outcome, self.settings.mode, stages, now);
-        self.outputs.push_back(Output::Event(Event::PrevhashSwitch(report)));
+        self.record(Event::PrevhashSwitch(report));
+    }
+
+    fn record(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(Box::new(event)));
     }
 
     /// How long ago the source last vouched for a template.

@@ -1,0 +1,87 @@
+//! The jobs that one channel was given, with what each was worth when it was sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::BlockHash;
+
+use crate::ids::JobId;
+use crate::job::Work;
+use crate::limits::MAX_JOBS_PER_CHANNEL;
+use crate::target::{Difficulty, Target};
+
+/// One job as it was sent.
+///
+/// It keeps its work alive, so that a block on it can be built whatever has been forgotten since.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) work: Arc<Work>,
+    pub(crate) merkle_root: [u8; 32],
+    /// The target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
+    pub(crate) target: Target,
+    pub(crate) difficulty: Difficulty,
+    pub(crate) min_ntime: u32,
+    pub(crate) sent: Duration,
+}
+
+/// Jobs by number. Numbers count from 1 and are never used again, so what is neither here nor ahead
+/// was issued once.
+#[derive(Debug, Default)]
+pub(crate) struct JobBook {
+    current: BTreeMap<JobId, Job>,
+    /// Jobs of the tip before: good for nothing but a late block.
+    stale: BTreeMap<JobId, Job>,
+    last: u32,
+    first_of_tip: u32,
+}
+
+/// What a job number stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'a> {
+    /// A job of the current tip.
+    Current(&'a Job),
+    /// A job of an earlier tip; held only if that was the one before.
+    Stale(Option<&'a Job>),
+    /// A job of the current tip that was forgotten.
+    Forgotten,
+    /// Never issued.
+    Unknown,
+}
+
+impl JobBook {
+    /// Enters a job and numbers it.
+    pub(crate) fn issue(&mut self, job: Job) -> JobId {
+        if self.tip() != Some(job.work.prev_hash()) {
+            self.stale = std::mem::take(&mut self.current);
+            self.first_of_tip = self.last + 1;
+        }
+        self.last += 1;
+        let id = JobId(self.last);
+        self.current.insert(id, job);
+        if self.current.len() > MAX_JOBS_PER_CHANNEL {
+            self.current.pop_first();
+        }
+        id
+    }
+
+    /// The tip that the channel works on; `None` before its first job.
+    pub(crate) fn tip(&self) -> Option<BlockHash> {
+        self.newest().map(|job| job.work.prev_hash())
+    }
+
+    /// The job that was issued last.
+    pub(crate) fn newest(&self) -> Option<&Job> {
+        self.current.last_key_value().map(|(_, job)| job)
+    }
+
+    pub(crate) fn find(&self, id: JobId) -> Lookup<'_> {
+        if id.0 == 0 || id.0 > self.last {
+            return Lookup::Unknown;
+        }
+        if id.0 < self.first_of_tip {
+            return Lookup::Stale(self.stale.get(&id));
+        }
+        self.current.get(&id).map_or(Lookup::Forgotten, Lookup::Current)
+    }
+}

@@ -1,0 +1,131 @@
+//! What a session has in every phase.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sv2_wire::extensions::{
+    EXTENSIONS_NEGOTIATION, RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess,
+};
+use sv2_wire::mining::OpenMiningChannelError;
+use sv2_wire::{Message, Seq064K, Str0255};
+
+use super::io::{Close, Notice, Output, Settings};
+use super::phase::Phase;
+use super::rate::TokenBucket;
+use crate::ids::ConnectionId;
+use crate::moment::Moment;
+use crate::prevhash::Publication;
+use crate::reason::{ReasonCode, WireError};
+use crate::shared::SharedState;
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) connection_id: ConnectionId,
+    pub(super) shared: Arc<SharedState>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) work: Option<Arc<Publication>>,
+    pub(super) upstream_available: bool,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) quotas: Quotas,
+}
+
+/// What the peer may still do.
+#[derive(Debug)]
+pub(super) struct Quotas {
+    messages: TokenBucket,
+    bytes: TokenBucket,
+    shares: TokenBucket,
+}
+
+impl Quotas {
+    pub(super) fn new(settings: &Settings, now: Duration) -> Self {
+        Self {
+            messages: TokenBucket::full(settings.messages_per_second, now),
+            bytes: TokenBucket::full(settings.bytes_per_second, now),
+            shares: TokenBucket::full(settings.shares_per_second, now),
+        }
+    }
+
+    pub(super) fn set_rates(&mut self, settings: &Settings) {
+        self.messages.set_rate(settings.messages_per_second);
+        self.bytes.set_rate(settings.bytes_per_second);
+        self.shares.set_rate(settings.shares_per_second);
+    }
+
+    pub(super) fn take_frame(&mut self, frame_len: usize, now: Moment) -> bool {
+        self.messages.take(1, now.mono) && self.bytes.take(frame_len as u64, now.mono)
+    }
+
+    pub(super) fn take_share(&mut self, now: Moment) -> bool {
+        self.shares.take(1, now.mono)
+    }
+}
+
+impl Context {
+    /// Sends a message; messages sent one after the other share one buffer.
+    pub(super) fn send<'a>(&mut self, message: &impl Message<'a>) {
+        message.encode_frame(self.out());
+    }
+
+    /// The buffer that goes out next.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.outputs.back(), Some(Output::Send(_))) {
+            self.outputs.push_back(Output::Send(Vec::new()));
+        }
+        match self.outputs.back_mut() {
+            Some(Output::Send(bytes)) => bytes,
+            _ => unreachable!("a buffer was just put there"),
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Noticed(notice));
+    }
+
+    pub(super) fn close(&mut self, reason: ReasonCode, detail: impl Into<String>) -> Phase {
+        self.outputs.push_back(Output::Close(Close { reason, detail: detail.into() }));
+        Phase::Closed
+    }
+
+    /// Ends the session over a message that does not belong to the phase.
+    pub(super) fn close_unexpected(&mut self, message: &str, awaited: &str) -> Phase {
+        let detail = format!("{message} came while {awaited} was awaited");
+        self.close(ReasonCode::FrameDecodeError, detail)
+    }
+
+    pub(super) fn refuse_channel(&mut self, request_id: u32, error: WireError) {
+        self.send(&OpenMiningChannelError { request_id, error_code: code(error) });
+        self.notice(Notice::OpenRefused(error.reason()));
+    }
+
+    /// Grants what is supported of the extensions asked for: only their negotiation itself so far.
+    pub(super) fn answer_extensions(&mut self, request: RequestExtensions<'_>) {
+        let request_id = request.request_id;
+        let (supported, unsupported): (Vec<u16>, Vec<u16>) = request
+            .requested_extensions
+            .iter()
+            .partition(|extension| *extension == EXTENSIONS_NEGOTIATION);
+        if supported.is_empty() && !unsupported.is_empty() {
+            self.send(&RequestExtensionsError {
+                request_id,
+                unsupported_extensions: fits(&unsupported),
+                required_extensions: fits(&[]),
+            });
+        } else {
+            self.send(&RequestExtensionsSuccess {
+                request_id,
+                supported_extensions: fits(&supported),
+            });
+        }
+    }
+}
+
+fn fits(extensions: &[u16]) -> Seq064K<'_, u16> {
+    Seq064K::new(extensions).expect("no more than the peer sent in a field of the same type")
+}
+
+/// An error code for the wire.
+pub(super) fn code(error: WireError) -> Str0255<'static> {
+    Str0255::new(error.code().as_bytes()).expect("codes are short")
+}

@@ -1,0 +1,261 @@
+//! The phase in which a miner works.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::BlockHash;
+use sv2_wire::mining::{
+    CloseChannel, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetCustomMiningJob,
+    SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+};
+use sv2_wire::{B032, MiningClientMessage, Str0255, U256};
+
+use super::context::{Context, code};
+use super::io::{DifficultySettings, Notice};
+use super::phase::Phase;
+use super::submit::{Submitted, Unlogged};
+use crate::channel::standard::StandardChannel;
+use crate::ids::{ChannelId, Receipt, SequenceNumber};
+use crate::moment::Moment;
+use crate::reason::{ReasonCode, WireError};
+use crate::target::{Difficulty, Target};
+
+/// A connection that has, or had, a channel.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) channels: BTreeMap<ChannelId, StandardChannel>,
+    /// The group that every channel belongs to. It shares its numbers with the channels.
+    group: ChannelId,
+    last_channel: ChannelId,
+    pub(super) unlogged: VecDeque<Unlogged>,
+    pub(super) last_receipt: Receipt,
+    heard: Duration,
+}
+
+impl Serving {
+    pub(super) fn new(now: Moment) -> Self {
+        let group = ChannelId(1);
+        Self {
+            channels: BTreeMap::new(),
+            group,
+            last_channel: group,
+            unlogged: VecDeque::new(),
+            last_receipt: Receipt(0),
+            heard: now.mono,
+        }
+    }
+
+    pub(super) fn message(
+        mut self: Box<Self>,
+        message: MiningClientMessage<'_>,
+        context: &mut Context,
+        now: Moment,
+    ) -> Phase {
+        self.heard = now.mono;
+        match message {
+            MiningClientMessage::SubmitSharesStandard(share) => {
+                self.submit(Submitted::standard(&share), context, now);
+            }
+            MiningClientMessage::SubmitSharesExtended(share) => {
+                self.submit(Submitted::extended(&share), context, now);
+            }
+            MiningClientMessage::OpenStandardMiningChannel(open) => {
+                if let Err(error) = self.open_standard(&open, context, now) {
+                    context.refuse_channel(open.request_id, error);
+                }
+            }
+            MiningClientMessage::OpenExtendedMiningChannel(open) => {
+                context.refuse_channel(open.request_id, WireError::OpenExtended);
+            }
+            MiningClientMessage::UpdateChannel(update) => self.update(&update, context, now),
+            MiningClientMessage::CloseChannel(close) => {
+                self.close_channel(ChannelId(close.channel_id), context);
+            }
+            MiningClientMessage::SetCustomMiningJob(job) => refuse_custom_job(&job, context),
+            MiningClientMessage::RequestExtensions(request) => context.answer_extensions(request),
+            // No extension state is kept that it could reset.
+            MiningClientMessage::ChannelEndpointChanged(_) => {}
+            MiningClientMessage::SetupConnection(_) => {
+                return context.close_unexpected("SetupConnection", "work");
+            }
+        }
+        Phase::Serving(self)
+    }
+
+    /// Opens a channel and, where there is work, starts it at once.
+    pub(super) fn open_standard(
+        &mut self,
+        open: &OpenStandardMiningChannel<'_>,
+        context: &mut Context,
+        now: Moment,
+    ) -> Result<(), WireError> {
+        let settings = Arc::clone(&context.settings);
+        let worker = settings.auth.authenticate(open.user_identity.as_bytes())?;
+        if self.channels.len() >= settings.max_channels {
+            return Err(WireError::OpenCapacity);
+        }
+        let rate = hash_rate(open.nominal_hash_rate).ok_or(WireError::OpenHashRate)?;
+        let max_target = Target::from_le_bytes(open.max_target.0);
+        if max_target < hardest(&settings.difficulty) {
+            return Err(WireError::OpenMaxTarget);
+        }
+        if context.work.is_none() && !context.upstream_available {
+            return Err(WireError::OpenNoWork);
+        }
+        let extranonce = context.shared.lease_extranonce().ok_or(WireError::OpenCapacity)?;
+        let target = first_target(&settings.difficulty, rate).min(max_target);
+
+        self.last_channel = ChannelId(self.last_channel.0 + 1);
+        let id = self.last_channel;
+        context.send(&OpenStandardMiningChannelSuccess {
+            request_id: open.request_id,
+            channel_id: id.0,
+            target: U256(target.to_le_bytes()),
+            extranonce_prefix: B032::new(extranonce.bytes()).expect("24 bytes fit 32"),
+            group_channel_id: self.group.0,
+        });
+        let mut channel = StandardChannel {
+            id,
+            worker,
+            extranonce,
+            target,
+            jobs: Default::default(),
+            acks: Default::default(),
+        };
+        if let Some(publication) = context.work.clone() {
+            channel.offer(&publication.work, now, context.out());
+        }
+        self.channels.insert(id, channel);
+        context.notice(Notice::ChannelOpened);
+        Ok(())
+    }
+
+    /// Hands the latest work to every channel that does not have it.
+    pub(super) fn offer_work(&mut self, context: &mut Context, now: Moment) {
+        let Some(publication) = context.work.clone() else { return };
+        for channel in self.channels.values_mut() {
+            channel.offer(&publication.work, now, context.out());
+        }
+    }
+
+    /// Counts what the log now holds towards acknowledgements.
+    pub(super) fn durable(&mut self, up_to: Receipt, now: Moment) {
+        while let Some(share) = self.unlogged.pop_front_if(|share| share.receipt <= up_to) {
+            // The channel may have been closed meanwhile: then nobody waits for the answer.
+            if let Some(channel) = self.channels.get_mut(&share.channel_id) {
+                channel.acks.add(share.sequence, share.difficulty, now.mono);
+            }
+        }
+    }
+
+    /// Sends the acknowledgements that are due, or all of them.
+    pub(super) fn acknowledge(&mut self, all: bool, context: &mut Context, now: Moment) {
+        let (size, delay) = (context.settings.ack_batch, context.settings.ack_max_delay);
+        for channel in self.channels.values_mut() {
+            if !all && !channel.acks.is_due(size, delay, now.mono) {
+                continue;
+            }
+            if let Some(ack) = channel.acks.take() {
+                let SequenceNumber(last_sequence_number) = ack.last_sequence_number;
+                context.send(&SubmitSharesSuccess {
+                    channel_id: channel.id.0,
+                    last_sequence_number,
+                    new_submits_accepted_count: ack.accepted_count,
+                    new_shares_sum: ack.shares_sum,
+                });
+            }
+        }
+    }
+
+    /// The tip that the channels work on.
+    pub(super) fn tip(&self) -> Option<BlockHash> {
+        self.channels.values().find_map(|channel| channel.jobs.tip())
+    }
+
+    pub(super) fn idle_at(&self, idle_timeout: Duration) -> Duration {
+        self.heard + idle_timeout
+    }
+
+    pub(super) fn next_ack(&self, max_delay: Duration) -> Option<Duration> {
+        self.channels.values().filter_map(|channel| channel.acks.deadline(max_delay)).min()
+    }
+
+    /// Tells the miner that its channels end and why.
+    pub(super) fn take_leave(&mut self, reason: ReasonCode, context: &mut Context, now: Moment) {
+        self.acknowledge(true, context, now);
+        let reason = reason.hyphenated();
+        let reason_code = Str0255::new(reason.as_bytes()).expect("reason codes are short");
+        for id in self.channels.keys() {
+            context.send(&CloseChannel { channel_id: id.0, reason_code });
+        }
+    }
+
+    fn update(&mut self, update: &UpdateChannel, context: &mut Context, now: Moment) {
+        if let Err(error) = self.try_update(update, context, now) {
+            context.send(&UpdateChannelError {
+                channel_id: update.channel_id,
+                error_code: code(error),
+            });
+            context.notice(Notice::UpdateRefused(error.reason()));
+        }
+    }
+
+    /// Follows the miner to a harder target (SV2 §5.3.7). An easier limit changes nothing by itself.
+    fn try_update(
+        &mut self,
+        update: &UpdateChannel,
+        context: &mut Context,
+        now: Moment,
+    ) -> Result<(), WireError> {
+        let channel = self
+            .channels
+            .get_mut(&ChannelId(update.channel_id))
+            .ok_or(WireError::UpdateChannelId)?;
+        hash_rate(update.nominal_hash_rate).ok_or(WireError::UpdateHashRate)?;
+        let max_target = Target::from_le_bytes(update.maximum_target.0);
+        if max_target < hardest(&context.settings.difficulty) {
+            return Err(WireError::UpdateMaxTarget);
+        }
+        if max_target < channel.target {
+            channel.set_target(max_target, now, context.out());
+        }
+        Ok(())
+    }
+
+    /// Forgets a channel, or all of them if it is the group that is closed. There is no answer.
+    fn close_channel(&mut self, id: ChannelId, context: &mut Context) {
+        let before = self.channels.len();
+        self.channels.retain(|channel_id, _| id != self.group && *channel_id != id);
+        for _ in self.channels.len()..before {
+            context.notice(Notice::ChannelClosed);
+        }
+    }
+}
+
+/// The rate if it is one: zero means unknown, as a proxy without devices sends it.
+fn hash_rate(nominal: f32) -> Option<f64> {
+    (nominal.is_finite() && nominal >= 0.0).then_some(f64::from(nominal))
+}
+
+fn hardest(settings: &DifficultySettings) -> Target {
+    Target::from_difficulty(settings.most)
+}
+
+fn first_target(settings: &DifficultySettings, rate: f64) -> Target {
+    let from_rate = settings
+        .shares_per_minute
+        .and_then(|shares| Difficulty::for_hash_rate(rate, shares))
+        .map(|difficulty| difficulty.clamp(settings.least, settings.most));
+    Target::from_difficulty(from_rate.unwrap_or(settings.initial))
+}
+
+/// Custom jobs need a flag that SetupConnection refuses.
+fn refuse_custom_job(job: &SetCustomMiningJob<'_>, context: &mut Context) {
+    context.send(&SetCustomMiningJobError {
+        channel_id: job.channel_id,
+        request_id: job.request_id,
+        error_code: code(WireError::CustomJob),
+    });
+    context.notice(Notice::CustomJobRefused);
+}

@@ -1,0 +1,195 @@
+//! What happens to a submitted share.
+
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash as _;
+use sv2_wire::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard};
+
+use super::context::{Context, code};
+use super::io::{AcceptedShare, FoundBlock, Output};
+use super::serving::Serving;
+use crate::channel::standard::StandardChannel;
+use crate::event::{ShareAccepted, Sv2Response};
+use crate::forward::ForwardShare;
+use crate::ids::{ChannelId, EventId, JobId, Receipt, SequenceNumber, WorkerId};
+use crate::limits::MAX_UNLOGGED_SHARES;
+use crate::moment::Moment;
+use crate::reason::WireError;
+use crate::share::validate::{Examined, Judged, Submission, judge};
+use crate::target::Difficulty;
+
+/// A share as it came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Submitted {
+    channel_id: ChannelId,
+    sequence: SequenceNumber,
+    job_id: JobId,
+    header: Submission,
+    extranonce_len: usize,
+}
+
+/// An accepted share on its way into the log.
+#[derive(Debug)]
+pub(super) struct Unlogged {
+    pub(super) receipt: Receipt,
+    pub(super) channel_id: ChannelId,
+    pub(super) sequence: SequenceNumber,
+    pub(super) difficulty: Difficulty,
+}
+
+impl Submitted {
+    pub(super) fn standard(share: &SubmitSharesStandard) -> Self {
+        Self {
+            channel_id: ChannelId(share.channel_id),
+            sequence: SequenceNumber(share.sequence_number),
+            job_id: JobId(share.job_id),
+            header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
+            extranonce_len: 0,
+        }
+    }
+
+    pub(super) fn extended(share: &SubmitSharesExtended<'_>) -> Self {
+        Self {
+            channel_id: ChannelId(share.channel_id),
+            sequence: SequenceNumber(share.sequence_number),
+            job_id: JobId(share.job_id),
+            header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
+            extranonce_len: share.extranonce.len(),
+        }
+    }
+}
+
+impl Serving {
+    /// Judges a share and answers it: an error at once, success when the log has it.
+    pub(super) fn submit(&mut self, share: Submitted, context: &mut Context, now: Moment) {
+        let is_over_rate =
+            !context.quotas.take_share(now) || self.unlogged.len() >= MAX_UNLOGGED_SHARES;
+        let Some(channel) = self.channels.get(&share.channel_id) else {
+            return refuse(share, WireError::ShareChannelId, None, None, context, now);
+        };
+        let worker = Some(&channel.worker);
+        if is_over_rate {
+            return refuse(share, WireError::ShareRate, worker, None, context, now);
+        }
+        if share.extranonce_len > 0 {
+            return refuse(share, WireError::ShareExtranonce, worker, None, context, now);
+        }
+        let Judged { examined, answer } = judge(
+            channel.jobs.find(share.job_id),
+            channel.extranonce.bytes(),
+            share.header,
+            &context.settings,
+            &context.shared,
+            now,
+        );
+        if let Some(block) = examined.as_ref().filter(|examined| examined.is_new_block) {
+            context.outputs.push_back(Output::Block(found_block(channel, block)));
+        }
+        match (answer, examined) {
+            (Err(error), examined) => {
+                refuse(share, error, worker, examined.as_ref(), context, now);
+            }
+            (Ok(()), Some(examined)) => {
+                self.last_receipt = Receipt(self.last_receipt.0 + 1);
+                let receipt = self.last_receipt;
+                self.unlogged.push_back(Unlogged {
+                    receipt,
+                    channel_id: share.channel_id,
+                    sequence: share.sequence,
+                    difficulty: examined.job.difficulty,
+                });
+                accept(share, receipt, channel, &examined, context, now);
+            }
+            (Ok(()), None) => unreachable!("a share is accepted on its header alone"),
+        }
+    }
+}
+
+fn accept(
+    share: Submitted,
+    receipt: Receipt,
+    channel: &StandardChannel,
+    examined: &Examined<'_>,
+    context: &mut Context,
+    now: Moment,
+) {
+    let response = Sv2Response::Success;
+    let event = event(share, response, Some(&channel.worker), Some(examined), context, now);
+    let forward = Arc::new(ForwardShare {
+        share_id: examined.share_id,
+        event_id: event.event_id,
+        job: Arc::clone(examined.job.work.job_data()),
+        channel_id: share.channel_id,
+        worker_id: channel.worker.clone(),
+        version: share.header.version,
+        ntime: share.header.ntime,
+        nonce: share.header.nonce,
+        extranonce: channel.extranonce.bytes().to_vec(),
+        difficulty: examined.job.difficulty,
+        timestamp_ms: now.unix_ms,
+        header: examined.header,
+    });
+    context.outputs.push_back(Output::Accepted(Box::new(AcceptedShare {
+        receipt,
+        event,
+        forward,
+    })));
+}
+
+fn refuse(
+    share: Submitted,
+    error: WireError,
+    worker: Option<&WorkerId>,
+    examined: Option<&Examined<'_>>,
+    context: &mut Context,
+    now: Moment,
+) {
+    let event = event(share, Sv2Response::Error(error.reason()), worker, examined, context, now);
+    context.outputs.push_back(Output::Rejected(Box::new(event)));
+    context.send(&SubmitSharesError {
+        channel_id: share.channel_id.0,
+        sequence_number: share.sequence.0,
+        error_code: code(error),
+    });
+}
+
+fn event(
+    share: Submitted,
+    sv2_response: Sv2Response,
+    worker: Option<&WorkerId>,
+    examined: Option<&Examined<'_>>,
+    context: &Context,
+    now: Moment,
+) -> ShareAccepted {
+    let share_id = examined.map(|examined| examined.share_id);
+    let sequence = context.shared.next_submission();
+    let instance = context.shared.instance();
+    let verdict = examined.and_then(|examined| examined.held.as_ref()?.verdict.as_deref());
+    ShareAccepted {
+        share_id,
+        event_id: EventId::new(instance, share_id, share.channel_id, sequence),
+        channel_id: share.channel_id,
+        job_id: share.job_id,
+        worker_id: worker.cloned(),
+        miner_id: context.connection_id,
+        validation_level: context.settings.validation,
+        sv2_response,
+        fee_tier: verdict.and_then(|verdict| verdict.fee_tier.clone()),
+        difficulty_target: examined.map(|examined| examined.job.difficulty),
+        timestamp_ms: now.unix_ms,
+        gateway_instance_id: instance.clone(),
+    }
+}
+
+fn found_block(channel: &StandardChannel, examined: &Examined<'_>) -> FoundBlock {
+    let work = &examined.job.work;
+    FoundBlock {
+        hash: BlockHash::from_byte_array(examined.hash),
+        height: work.template().height,
+        template_id: work.template_id(),
+        share_id: examined.share_id,
+        worker_id: channel.worker.clone(),
+        bytes: work.block(&examined.header, channel.extranonce.bytes()),
+    }
+}
