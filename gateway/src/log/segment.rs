@@ -115,7 +115,7 @@ mod tests {
         let mut buffer = Vec::new();
         encode(Kind::Share, r#"{"share_id":"00"}"#, &mut buffer);
         let text = std::str::from_utf8(&buffer).unwrap();
-        assert_eq!(text, "ef8a1ad6 S {\"share_id\":\"00\"}\n");
+        assert_eq!(text, "f406021f S {\"share_id\":\"00\"}\n");
         let line = decode(&buffer[..buffer.len() - 1]).unwrap();
         assert_eq!(line, Line { kind: Kind::Share, json: r#"{"share_id":"00"}"# });
     }
