@@ -21,6 +21,7 @@ pub struct Tasks {
 struct Live {
     next_id: u64,
     closed: bool,
+    panicked: u64,
     tasks: BTreeMap<u64, (&'static str, Option<AbortHandle>)>,
 }
 
@@ -63,10 +64,13 @@ impl Tasks {
             future.await
         });
         let mut live = lock(&self.live);
-        if live.closed {
-            handle.abort();
-        } else if let Some((_, abort)) = live.tasks.get_mut(&id) {
+        if let Some((_, abort)) = live.tasks.get_mut(&id) {
             *abort = Some(handle.abort_handle());
+        }
+        let closed = live.closed;
+        drop(live);
+        if closed {
+            handle.abort();
         }
         TaskHandle(handle)
     }
@@ -81,14 +85,22 @@ impl Tasks {
         lock(&self.live).tasks.values().map(|(name, _)| *name).collect()
     }
 
+    /// How many tasks ended by panicking.
+    pub fn panicked(&self) -> u64 {
+        lock(&self.live).panicked
+    }
+
     /// Ends every task at its next suspension point, and each later one as it starts.
     pub fn abort_all(&self) {
-        let mut live = lock(&self.live);
-        live.closed = true;
-        for (_, abort) in live.tasks.values() {
-            if let Some(abort) = abort {
-                abort.abort();
-            }
+        let running: Vec<AbortHandle> = {
+            let mut live = lock(&self.live);
+            live.closed = true;
+            live.tasks.values().filter_map(|(_, abort)| abort.clone()).collect()
+        };
+        // Not under the lock: on a runtime that is shutting down, aborting drops the task here
+        // and now, and that takes the lock.
+        for task in running {
+            task.abort();
         }
     }
 
@@ -109,7 +121,9 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        lock(&self.live).tasks.remove(&self.id);
+        let mut live = lock(&self.live);
+        live.tasks.remove(&self.id);
+        live.panicked += u64::from(std::thread::panicking());
     }
 }
 

@@ -1,3 +1,7 @@
 //! The deterministic simulator: everything that pretends to be the outside world.
+#![deny(unsafe_code)] // `world::getrandom` is the one exception.
 
+pub mod disk;
+pub mod net;
 pub mod report;
+pub mod world;
