@@ -3,5 +3,6 @@
 
 pub mod disk;
 pub mod net;
+pub mod node;
 pub mod report;
 pub mod world;
