@@ -177,8 +177,8 @@ impl SwitchOutcome {
     }
 }
 
-/// `prevhash_switch`: one for each way a tip ended. Stage times count from the moment the tip's first
-/// template reached the gateway.
+/// `prevhash_switch`: one for each way a tip ended. Stage times count from the moment the tip's
+/// first template reached the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrevhashSwitch {
     /// The new tip.

@@ -1,11 +1,11 @@
 //! Bounds that no setting can lift: what a peer, a source or a verifier can make the gateway hold.
 
-/// Jobs of the current tip that one channel remembers. A refresh beyond it forgets the oldest, whose
-/// late shares then get `template_cache_miss`.
+/// Jobs of the current tip that one channel remembers. A refresh beyond it forgets the oldest,
+/// whose late shares then get `template_cache_miss`.
 pub const MAX_JOBS_PER_CHANNEL: usize = 64;
 
-/// Accepted shares of one connection that may wait for the log at once. A peer that outruns the disk
-/// is told `share_rate_limited`.
+/// Accepted shares of one connection that may wait for the log at once. A peer that outruns the
+/// disk is told `share_rate_limited`.
 pub const MAX_UNLOGGED_SHARES: usize = 4096;
 
 /// Proposals whose verdict is still recognised after another template took their place.

@@ -115,11 +115,13 @@ reason_codes! {
     PrevhashSwitchTimeout, Job, "prevhash_switch_timeout";
     /// The verifier rejected the template of a new tip in inline mode.
     PrevhashVerdictRejected, Job, "prevhash_verdict_rejected";
-    /// The job of the share is known, but its template (or its accepting verdict) is no longer held.
+    /// The job of the share is known, but its template (or its accepting verdict) is no longer
+    /// held.
     TemplateCacheMiss, Job, "template_cache_miss";
     /// The job of the share was superseded by a new prev-hash.
     StaleJobSubmission, Job, "stale_job_submission";
-    /// The template source cannot be reached, or its template is older than `upstream_stale_max_ms`.
+    /// The template source cannot be reached, or its template is older than
+    /// `upstream_stale_max_ms`.
     UpstreamUnavailable, Job, "upstream_unavailable";
     /// The same header was accepted before and is still in the replay window.
     ShareReplayDetected, Share, "share_replay_detected";

@@ -192,6 +192,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::sample::cases;
 
     fn difficulty(value: f64) -> Difficulty {
         Difficulty::new(value).unwrap()
@@ -237,7 +238,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+        #![proptest_config(cases(128))]
 
         #[test]
         fn difficulty_survives_the_round_trip(value in 1e-9f64..1e18) {
@@ -248,9 +249,8 @@ mod tests {
         #[test]
         fn harder_means_a_smaller_target(a in 1e-9f64..1e18, b in 1e-9f64..1e18) {
             let (low, high) = if a < b { (a, b) } else { (b, a) };
-            prop_assert!(
-                Target::from_difficulty(difficulty(high)) <= Target::from_difficulty(difficulty(low))
-            );
+            let target = |value| Target::from_difficulty(difficulty(value));
+            prop_assert!(target(high) <= target(low));
         }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct StandardChannel {
 }
 
 impl StandardChannel {
-    /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash then
-    /// starts, else as a job to start at once.
+    /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash
+    /// then starts, else as a job to start at once.
     pub(crate) fn offer(&mut self, work: &Arc<Work>, now: Moment, out: &mut Vec<u8>) {
         let has_it =
             self.jobs.newest().is_some_and(|job| job.work.template_id() == work.template_id());

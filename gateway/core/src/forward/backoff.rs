@@ -17,12 +17,12 @@ impl Backoff {
     }
 
     /// The wait after failed attempt number `attempt`: between half and all of `base` × 2^(n−1),
-    /// never more than `most`.
+    /// never more than `most`, in whole milliseconds as timers have it.
     pub(super) fn wait(&mut self, attempt: u32) -> Duration {
         let doubled = self.base.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        let ceiling = u64::try_from(doubled.min(self.most).as_micros()).unwrap_or(u64::MAX);
+        let ceiling = u64::try_from(doubled.min(self.most).as_millis()).unwrap_or(u64::MAX);
         let half = ceiling / 2;
-        Duration::from_micros(half + self.next() % (ceiling - half + 1))
+        Duration::from_millis(half + self.next() % (ceiling - half + 1))
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): good enough to spread retries, and no more.

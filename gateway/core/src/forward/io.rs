@@ -148,7 +148,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The `Idempotency-Key`: the share id for a batch of one, else SHA-256 over the share ids in hex.
+    /// The `Idempotency-Key`: the share id for a batch of one, else SHA-256 over the share ids in
+    /// hex.
     pub fn idempotency_key(&self) -> String {
         match self.shares.as_slice() {
             [share] => share.share_id.to_string(),

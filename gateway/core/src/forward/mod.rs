@@ -5,6 +5,8 @@
 
 mod backoff;
 mod io;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -43,7 +43,8 @@ impl Coinbase {
     /// the witness commitment.
     ///
     /// # Errors
-    /// No payee with parts, a tag for which the scriptSig has no room, or a commitment that is none.
+    /// No payee with parts, a tag for which the scriptSig has no room, or a commitment that is
+    /// none.
     pub fn build(template: &Template, spec: &CoinbaseSpec) -> Result<Self, BuildError> {
         let script_sig = script_sig_before_extranonce(template.height, &spec.tag)?;
         let script_sig_len = script_sig.len() + EXTRANONCE_BYTES;

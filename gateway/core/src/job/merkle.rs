@@ -34,9 +34,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sample::cases;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+        #![proptest_config(cases(64))]
 
         #[test]
         fn root_from_path_is_root_of_the_whole_list(

@@ -3,6 +3,8 @@
 mod coinbase;
 mod merkle;
 mod template;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use coinbase::{Coinbase, CoinbaseSpec, PayoutOutput};

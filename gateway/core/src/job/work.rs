@@ -24,8 +24,8 @@ pub struct Work {
     job_data: Arc<JobData>,
 }
 
-/// What a proposal to the verifier states about the block; each figure is computed from the bytes of
-/// [`Work::proposal_block`] but for the fees, which only the node knows.
+/// What a proposal to the verifier states about the block; each figure is computed from the bytes
+/// of [`Work::proposal_block`] but for the fees, which only the node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Declared {
     /// What the coinbase pays in all, satoshis.
@@ -38,7 +38,7 @@ pub struct Declared {
     pub weight: u64,
     /// Signature operations cost of the whole block with the coinbase.
     pub sigops_cost: u64,
-    /// The coinbase's part of it.
+    /// The coinbase's part of it: 4 for each of its legacy signature operations.
     pub coinbase_sigops: u64,
 }
 

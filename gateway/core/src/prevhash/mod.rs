@@ -12,6 +12,8 @@
 
 mod change;
 mod io;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -169,7 +171,8 @@ impl Switch {
             Mode::Inline => {
                 self.note_tip(work, now);
                 if self.pending.len() >= self.settings.max_pending.max(1) {
-                    // The oldest is nearest to its verdict; replacing it each time could starve all.
+                    // The oldest is nearest to its verdict; replacing it each time could starve
+                    // all.
                     self.pending.pop();
                 }
                 self.pending.push(Arc::clone(work));
@@ -274,7 +277,8 @@ impl Switch {
         self.outputs.push_back(Output::Ignored(IgnoredVerdict { template_id, cause }));
     }
 
-    /// Hands out work that may be mined: at once for a new tip, at the broadcast interval otherwise.
+    /// Hands out work that may be mined: at once for a new tip, at the broadcast interval
+    /// otherwise.
     fn publish(&mut self, work: Arc<Work>, stages: Stages, now: Moment) {
         if self.shared.template(work.template_id()).is_none() {
             self.shared.hold_template(Arc::clone(&work), None);

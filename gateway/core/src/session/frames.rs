@@ -2,8 +2,8 @@
 
 use sv2_wire::FrameHeader;
 
-/// Divides the buffer of an [`Output::Send`](super::Output::Send) into its frames, header and payload
-/// together, in order.
+/// Divides the buffer of an [`Output::Send`](super::Output::Send) into its frames, header and
+/// payload together, in order.
 pub fn frames(buffer: &[u8]) -> impl Iterator<Item = (FrameHeader, &[u8])> {
     let mut rest = buffer;
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
 //! One miner connection, frame by frame.
 //!
 //! `AwaitSetup → AwaitChannel → Serving`: each phase is a struct that a message consumes. What the
-//! gateway answers, and when it ends the connection, is all here; sockets, encryption and the log are
-//! not.
+//! gateway answers, and when it ends the connection, is all here; sockets, encryption and the log
+//! are not.
 
 mod context;
 mod frames;
@@ -11,6 +11,8 @@ mod phase;
 mod rate;
 mod serving;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -100,8 +100,8 @@ impl AwaitChannel {
 /// Checks what the client asks for; on failure the answer with the flags it carries.
 ///
 /// The flags are every flag that is not served, asked for or not, and the undefined ones that were
-/// asked for: a client may find out all at once by setting them all (SV2 §3.6.3). They are zero when
-/// flags were not the cause.
+/// asked for: a client may find out all at once by setting them all (SV2 §3.6.3). They are zero
+/// when flags were not the cause.
 fn negotiate(setup: &SetupConnection<'_>, rolls_version: bool) -> Result<(), (WireError, u32)> {
     const DEFINED: u32 =
         REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING;

@@ -201,7 +201,8 @@ impl Serving {
         }
     }
 
-    /// Follows the miner to a harder target (SV2 §5.3.7). An easier limit changes nothing by itself.
+    /// Follows the miner to a harder target (SV2 §5.3.7). An easier limit changes nothing by
+    /// itself.
     fn try_update(
         &mut self,
         update: &UpdateChannel,

@@ -39,8 +39,8 @@ impl AckBatch {
         self.count >= size.max(1) || self.deadline(max_delay).is_some_and(|at| at <= now)
     }
 
-    /// Empties the batch; `None` if it was empty. The sum is a whole number on the wire: what is lost
-    /// to rounding is carried into the next batch, so that easy shares add up all the same.
+    /// Empties the batch; `None` if it was empty. The sum is a whole number on the wire: what is
+    /// lost to rounding is carried into the next batch, so that easy shares add up all the same.
     pub(crate) fn take(&mut self) -> Option<Ack> {
         self.oldest.take()?;
         let whole = self.sum.floor();
