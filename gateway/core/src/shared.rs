@@ -1,7 +1,7 @@
 //! What all connections of a gateway have in common.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::channel::{ExtranonceAllocator, ExtranonceIndex};
@@ -21,6 +21,7 @@ pub struct SharedState {
     extranonces: Mutex<ExtranonceAllocator>,
     templates: Mutex<TemplateCache>,
     submissions: AtomicU64,
+    work_is_withheld: AtomicBool,
 }
 
 /// Sizes of the shared parts.
@@ -43,6 +44,7 @@ impl SharedState {
             extranonces: Mutex::new(ExtranonceAllocator::new(&instance, seed, bounds.channels)),
             templates: Mutex::new(TemplateCache { size: bounds.templates, ..Default::default() }),
             submissions: AtomicU64::new(started.unix_ms << 20),
+            work_is_withheld: AtomicBool::new(false),
             instance,
         }
     }
@@ -92,6 +94,16 @@ impl SharedState {
         if let Some(held) = lock(&self.templates).held.get_mut(&id) {
             held.verdict = Some(Arc::clone(verdict));
         }
+    }
+
+    /// Whether the work that miners have is on a tip that is no longer the newest, and so must not
+    /// be sent again.
+    pub(crate) fn work_is_withheld(&self) -> bool {
+        self.work_is_withheld.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn withhold_work(&self, is_withheld: bool) {
+        self.work_is_withheld.store(is_withheld, Ordering::Relaxed);
     }
 
     pub(crate) fn lease_extranonce(self: &Arc<Self>) -> Option<ExtranonceLease> {

@@ -37,12 +37,20 @@ impl StandardChannel {
         }
     }
 
-    /// Grants a harder target: jobs sent before keep theirs, so a fresh one follows at once.
-    pub(crate) fn set_target(&mut self, target: Target, now: Moment, out: &mut Vec<u8>) {
+    /// Grants a harder target: jobs sent before keep theirs, so a fresh one follows at once where it
+    /// may.
+    pub(crate) fn set_target(
+        &mut self,
+        target: Target,
+        may_send_job: bool,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) {
         self.target = target;
         let maximum_target = U256(target.to_le_bytes());
         SetTarget { channel_id: self.id.0, maximum_target }.encode_frame(out);
-        if let Some(work) = self.jobs.newest().map(|job| Arc::clone(&job.work)) {
+        let work = self.jobs.newest().map(|job| Arc::clone(&job.work));
+        if let Some(work) = work.filter(|_| may_send_job) {
             self.send_job(&work, now, out);
         }
     }

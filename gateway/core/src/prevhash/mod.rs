@@ -8,6 +8,7 @@
 //!                 ↘ Holding (≤ stale hold) → Switched | Disconnected
 //! ```
 //!
+//! Meanwhile nothing of the old tip is sent again either: channels opened in that time wait.
 //! Observe publishes at once and records what the verifier says; shadow publishes nothing.
 
 mod change;
@@ -118,6 +119,8 @@ impl Switch {
             Input::Mode(mode) => self.change_mode(mode, now),
             Input::Tick => self.expire(now, true),
         }
+        let is_held = self.change.is_some() && self.published.is_some();
+        self.shared.withhold_work(is_held && self.settings.mode.gates_jobs());
     }
 
     /// The next thing to do, until there is nothing left.
@@ -200,8 +203,10 @@ impl Switch {
             }
             None => now.mono,
         };
-        // A reorganisation may lead back to the tip that miners never left.
-        if current != Some(tip) {
+        if current == Some(tip) {
+            // A reorganisation led back to the tip that miners never left.
+            self.repeat_publication();
+        } else {
             self.change = Some(TipChange::begin(work, current, hold_from, now));
         }
     }
@@ -291,10 +296,11 @@ impl Switch {
             .cloned();
         match (change, same_tip) {
             (change, Some(current)) => {
-                debug_assert!(change.is_none_or(|change| change.tip == work.prev_hash()));
                 if current.work.template_id() < work.template_id() {
                     self.refresh = Some(work);
                     self.publish_due_refresh(now);
+                } else if change.is_some() {
+                    self.repeat_publication();
                 }
             }
             (change, None) => {
@@ -306,6 +312,13 @@ impl Switch {
                     self.report(&change, SwitchOutcome::Switched, stages, now);
                 }
             }
+        }
+    }
+
+    /// Hands out again what is published, for channels that were opened while it was withheld.
+    fn repeat_publication(&mut self) {
+        if let Some(published) = &self.published {
+            self.outputs.push_back(Output::Publish(Arc::clone(published)));
         }
     }
 
@@ -350,6 +363,8 @@ impl Switch {
             self.source.available = false;
             self.outputs.push_back(Output::Upstream(false));
             if self.settings.upstream_failure == UpstreamFailurePolicy::FailClosed {
+                // What still passes is offered anew when the source is back and vouches for it.
+                self.pending.clear();
                 self.disconnect_published(ReasonCode::UpstreamUnavailable);
             }
         }
@@ -413,6 +428,7 @@ impl Switch {
                 self.pending.clear();
                 if let Some(latest) = &self.source.latest {
                     let work = Arc::clone(&latest.work);
+                    self.note_tip(&work, now);
                     self.publish(work, Stages::default(), now);
                 }
             }

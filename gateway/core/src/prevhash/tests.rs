@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::sample::{HARD_BITS, at, shared, tip, work};
+use crate::sample::{HARD_BITS, at, cases, shared, tip, work};
 
 const NEW_TIP: PublicationKind = PublicationKind::NewTip;
 
@@ -288,7 +290,7 @@ fn a_template_that_grew_old_before_its_verdict_is_stale() {
 fn a_reorganisation_back_to_the_held_tip_ends_the_hold() {
     let mut rig = Rig::serving();
     rig.template(1000, 2, 2);
-    assert_eq!(rig.template(1030, 3, 1), ["superseded", "propose 3"]);
+    assert_eq!(rig.template(1030, 3, 1), ["superseded", "publish 1 NewTip", "propose 3"]);
     assert_eq!(rig.run_until(20_000), Vec::<String>::new(), "miners are on the newest tip");
     assert_eq!(rig.verdict(20_001, 3, true), ["verdict 3 ok", "publish 3 Refresh"]);
 }
@@ -329,7 +331,8 @@ fn modes_change_while_running() {
     );
     assert_eq!(rig.input(1020, Input::Mode(Mode::Inline)), ["mode inline", "propose 2"]);
     assert_eq!(rig.published(), Some(2), "no miner is dropped for it");
-    assert_eq!(rig.verdict(1030, 2, true), ["verdict 2 ok"], "what miners have has passed");
+    assert!(rig.shared.work_is_withheld(), "and none gets it before it has passed");
+    assert_eq!(rig.verdict(1030, 2, true), ["verdict 2 ok", "publish 2 NewTip"]);
     assert_eq!(rig.run_until(20_000), Vec::<String>::new());
     assert_eq!(
         rig.input(20_000, Input::Mode(Mode::Shadow)),
@@ -371,6 +374,97 @@ fn a_silent_source_is_unavailable_and_the_policy_decides_for_the_miners(
             assert_eq!(verdict, ["verdict 1 ok", "publish 1 NewTip", "switched 1"]);
         }
         UpstreamFailurePolicy::FailOpen => assert_eq!(back, ["upstream true"]),
+    }
+}
+
+#[test]
+fn work_of_the_old_tip_is_withheld_exactly_while_a_newer_one_waits() {
+    let mut rig = Rig::serving();
+    assert!(!rig.shared.work_is_withheld());
+    rig.template(1000, 2, 1);
+    assert!(!rig.shared.work_is_withheld(), "a refresh withholds nothing");
+    rig.template(1010, 3, 2);
+    assert!(rig.shared.work_is_withheld());
+    rig.verdict(1020, 3, true);
+    assert!(!rig.shared.work_is_withheld());
+    let mut rig = Rig::new(Mode::Observe);
+    rig.template(0, 1, 1);
+    rig.template(1, 2, 2);
+    assert!(!rig.shared.work_is_withheld());
+}
+
+#[test]
+fn without_a_source_a_late_verdict_publishes_nothing() {
+    let mut rig = Rig::serving();
+    rig.template(1000, 2, 1);
+    rig.run_until(31_000);
+    assert_eq!(rig.verdict(31_001, 2, true), ["verdict 2 ok", "ignored 2 older_template"]);
+    assert_eq!(rig.published(), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Template { tip: u8 },
+    Verdict { back: u64, accepted: bool },
+    Wait(u64),
+    VerifierConnected,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1u8..4).prop_map(|tip| Step::Template { tip }),
+        4 => (0u64..4, any::<bool>()).prop_map(|(back, accepted)| Step::Verdict { back, accepted }),
+        4 => (1u64..3000).prop_map(Step::Wait),
+        1 => Just(Step::VerifierConnected),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// The law of inline mode, under any history: what is published has passed, and miners are
+    /// never on another tip than the newest for longer than the hold.
+    #[test]
+    fn nothing_unjudged_is_published_and_no_hold_outlasts_its_time(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut rig = Rig::with(Mode::Inline, |settings| {
+            settings.upstream_stale_max = Duration::from_secs(1_000_000);
+            settings.max_template_age = Duration::from_secs(1_000_000);
+        });
+        let (mut now, mut last_id, mut newest) = (0, 0, None);
+        let mut passed = BTreeSet::new();
+        let mut behind_since = None;
+        for step in steps {
+            match step {
+                Step::Template { tip: byte } => {
+                    last_id += 1;
+                    newest = Some(tip(byte));
+                    rig.template(now, last_id, byte);
+                }
+                Step::Verdict { back, accepted } => {
+                    let id = last_id.saturating_sub(back);
+                    if accepted {
+                        passed.insert(id);
+                    }
+                    rig.verdict(now, id, accepted);
+                }
+                Step::Wait(ms) => {
+                    now += ms;
+                    rig.run_until(now);
+                }
+                Step::VerifierConnected => {
+                    rig.input(now, Input::VerifierConnected);
+                }
+            }
+            let published = rig.switch.published().map(|published| published.work.prev_hash());
+            prop_assert!(rig.published().is_none_or(|id| passed.contains(&id)));
+            behind_since = match published {
+                Some(on) if Some(on) != newest => behind_since.or(Some(now)),
+                _ => None,
+            };
+            prop_assert!(behind_since.is_none_or(|since| now - since < 5000), "{behind_since:?} {now}");
+        }
     }
 }
 

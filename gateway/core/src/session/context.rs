@@ -14,6 +14,7 @@ use super::io::{Close, Notice, Output, Settings};
 use super::phase::Phase;
 use super::rate::TokenBucket;
 use crate::ids::ConnectionId;
+use crate::job::Work;
 use crate::moment::Moment;
 use crate::prevhash::Publication;
 use crate::reason::{ReasonCode, WireError};
@@ -77,6 +78,12 @@ impl Context {
             Some(Output::Send(bytes)) => bytes,
             _ => unreachable!("a buffer was just put there"),
         }
+    }
+
+    /// The latest work, unless a newer tip awaits its verdict: then nothing of the old one goes out.
+    pub(super) fn sendable_work(&self) -> Option<Arc<Work>> {
+        let publication = self.work.as_ref().filter(|_| !self.shared.work_is_withheld())?;
+        Some(Arc::clone(&publication.work))
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {

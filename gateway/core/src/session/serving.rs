@@ -123,8 +123,8 @@ impl Serving {
             jobs: Default::default(),
             acks: Default::default(),
         };
-        if let Some(publication) = context.work.clone() {
-            channel.offer(&publication.work, now, context.out());
+        if let Some(work) = context.sendable_work() {
+            channel.offer(&work, now, context.out());
         }
         self.channels.insert(id, channel);
         context.notice(Notice::ChannelOpened);
@@ -133,9 +133,9 @@ impl Serving {
 
     /// Hands the latest work to every channel that does not have it.
     pub(super) fn offer_work(&mut self, context: &mut Context, now: Moment) {
-        let Some(publication) = context.work.clone() else { return };
+        let Some(work) = context.sendable_work() else { return };
         for channel in self.channels.values_mut() {
-            channel.offer(&publication.work, now, context.out());
+            channel.offer(&work, now, context.out());
         }
     }
 
@@ -219,7 +219,8 @@ impl Serving {
             return Err(WireError::UpdateMaxTarget);
         }
         if max_target < channel.target {
-            channel.set_target(max_target, now, context.out());
+            let may_send_job = !context.shared.work_is_withheld();
+            channel.set_target(max_target, may_send_job, now, context.out());
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Work on its way to the miner.
 
-use sv2_wire::mining::{CloseChannel, SetCustomMiningJob};
+use sv2_wire::mining::{CloseChannel, SetCustomMiningJob, UpdateChannel};
 use sv2_wire::{B064K, B0255, Seq0255};
 
 use super::*;
@@ -49,6 +49,30 @@ fn channels_have_different_work() {
     let first = rig.job.unwrap().merkle_root;
     rig.frame(0, &open("b", 0.0, Target::MAX));
     assert_ne!(rig.job.unwrap().merkle_root, first);
+}
+
+#[test]
+fn while_a_newer_tip_waits_nothing_of_the_old_one_is_sent() {
+    let mut rig = Rig::mining(HARD_BITS, |_| {});
+    rig.shared.withhold_work(true);
+    assert_eq!(
+        rig.frame(1, &open("b", 0.0, Target::MAX)),
+        ["open 3 in group 1", "ChannelOpened"],
+        "the new channel waits"
+    );
+    let update = UpdateChannel {
+        channel_id: 2,
+        nominal_hash_rate: 0.0,
+        maximum_target: U256(Target::from_difficulty(difficulty(8.0)).to_le_bytes()),
+    };
+    assert_eq!(rig.frame(2, &update), ["target"]);
+    let share = rig.share(1);
+    assert_eq!(rig.frame(3, &share), ["accepted 1"], "the old work still earns");
+    rig.shared.withhold_work(false);
+    assert_eq!(
+        rig.publish(4, work(2, 2, HARD_BITS)),
+        ["job 2 future + prevhash for 2 + job 1 future + prevhash for 1"]
+    );
 }
 
 #[test]
