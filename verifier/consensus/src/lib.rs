@@ -1,1 +1,18 @@
-//! Re-derives from block bytes what a template declares.
+//! Re-derives from a block's bytes what a template declares.
+//!
+//! [`check`] trusts nothing: it decodes the block and computes height, value, merkle root, witness
+//! commitment, weight, signature operations and count anew. What needs the outputs that are spent
+//! (fees, scripts, maturity) cannot be had from the bytes; a node's proposal mode judges that.
+//! In particular `total_fees` is not re-derived: it is bounded only through the coinbase value.
+#![forbid(unsafe_code)]
+
+mod check;
+mod coinbase;
+mod commitments;
+mod header;
+mod sigops;
+mod size;
+mod transactions;
+
+pub use check::{ConsensusFailure, Declared, Derived, Options, check};
+pub use sigops::SigopsRange;

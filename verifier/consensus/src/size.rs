@@ -1,0 +1,32 @@
+//! How much there is.
+
+use bitcoin::Block;
+use verifier_protocol::VerdictCode;
+
+use crate::{ConsensusFailure, Declared};
+
+/// The heaviest block (BIP 141).
+const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
+
+pub(crate) fn check_count(block: &Block, declared: &Declared) -> Result<(), ConsensusFailure> {
+    let count = block.txdata.len() - 1;
+    if u32::try_from(count) == Ok(declared.tx_count) {
+        return Ok(());
+    }
+    let detail = format!("tx_count={count} != declared={}", declared.tx_count);
+    Err(ConsensusFailure::new(VerdictCode::ConsensusTxCountMismatch, detail))
+}
+
+/// The block's weight, when it is allowed and the declared one.
+pub(crate) fn check_weight(block: &Block, declared: &Declared) -> Result<u64, ConsensusFailure> {
+    let weight = block.weight().to_wu();
+    if weight > MAX_BLOCK_WEIGHT {
+        let detail = format!("weight={weight} > {MAX_BLOCK_WEIGHT}");
+        return Err(ConsensusFailure::new(VerdictCode::ConsensusWeightExceeded, detail));
+    }
+    if weight != declared.weight {
+        let detail = format!("weight={weight} != declared={}", declared.weight);
+        return Err(ConsensusFailure::new(VerdictCode::ConsensusWeightMismatch, detail));
+    }
+    Ok(weight)
+}
