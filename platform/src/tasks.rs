@@ -3,18 +3,28 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// Spawns tasks, counts the live ones, and ends them together.
 ///
 /// In production a program has one set and never aborts it; in the simulator each host has one,
-/// and a crash aborts it.
+/// and a crash aborts it. A part of a program whose tasks end before the others' takes a
+/// [`group`](Self::group).
 #[derive(Clone, Default)]
 pub struct Tasks {
-    live: Arc<Mutex<Live>>,
+    set: Arc<Set>,
+}
+
+#[derive(Default)]
+struct Set {
+    parent: Option<Arc<Self>>,
+    live: Mutex<Live>,
+    /// Told whenever the last live task ends.
+    idle: Notify,
 }
 
 #[derive(Default)]
@@ -50,25 +60,34 @@ impl Tasks {
         Self::default()
     }
 
+    /// A set within this one: its tasks count here too and end with these, and can also be ended
+    /// by themselves.
+    pub fn group(&self) -> Self {
+        let set = Set { parent: Some(Arc::clone(&self.set)), ..Set::default() };
+        Self { set: Arc::new(set) }
+    }
+
     /// Starts a task. `name` is for diagnostics, one name a kind of task.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let id = self.register(name);
-        let guard = Guard { live: Arc::clone(&self.live), id };
+        let guard = Guard::register(&self.set, name);
+        let places = guard.places.clone();
         #[allow(clippy::disallowed_methods)] // This is the door.
         let handle = tokio::spawn(async move {
             let _guard = guard;
             future.await
         });
-        let mut live = lock(&self.live);
-        if let Some((_, abort)) = live.tasks.get_mut(&id) {
-            *abort = Some(handle.abort_handle());
+        let mut closed = false;
+        for (set, id) in &places {
+            let mut live = set.live();
+            if let Some((_, abort)) = live.tasks.get_mut(id) {
+                *abort = Some(handle.abort_handle());
+            }
+            closed |= live.closed;
         }
-        let closed = live.closed;
-        drop(live);
         if closed {
             handle.abort();
         }
@@ -77,23 +96,23 @@ impl Tasks {
 
     /// How many tasks are alive.
     pub fn live(&self) -> usize {
-        lock(&self.live).tasks.len()
+        self.set.live().tasks.len()
     }
 
     /// The names of the live tasks in the order of their start, for diagnostics.
     pub fn names(&self) -> Vec<&'static str> {
-        lock(&self.live).tasks.values().map(|(name, _)| *name).collect()
+        self.set.live().tasks.values().map(|(name, _)| *name).collect()
     }
 
     /// How many tasks ended by panicking.
     pub fn panicked(&self) -> u64 {
-        lock(&self.live).panicked
+        self.set.live().panicked
     }
 
     /// Ends every task at its next suspension point, and each later one as it starts.
     pub fn abort_all(&self) {
         let running: Vec<AbortHandle> = {
-            let mut live = lock(&self.live);
+            let mut live = self.set.live();
             live.closed = true;
             live.tasks.values().filter_map(|(_, abort)| abort.clone()).collect()
         };
@@ -104,29 +123,101 @@ impl Tasks {
         }
     }
 
-    fn register(&self, name: &'static str) -> u64 {
-        let mut live = lock(&self.live);
-        let id = live.next_id;
-        live.next_id += 1;
-        live.tasks.insert(id, (name, None));
-        id
+    /// Waits until no task is alive. A task of the set must not wait for that.
+    pub async fn idle(&self) {
+        loop {
+            // Enlisted before the count is read, so that no end is missed in between.
+            let mut told = std::pin::pin!(self.set.idle.notified());
+            told.as_mut().enable();
+            if self.live() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Ends every task and waits until they are gone. A task of the set must not wait for that.
+    pub async fn end(&self) {
+        self.abort_all();
+        self.idle().await;
     }
 }
 
-/// Takes its task out of the set when the task ends, however it ends.
+impl Set {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes its task out of the sets when the task ends, however it ends.
 struct Guard {
-    live: Arc<Mutex<Live>>,
-    id: u64,
+    places: Vec<(Arc<Set>, u64)>,
+}
+
+impl Guard {
+    fn register(innermost: &Arc<Set>, name: &'static str) -> Self {
+        let mut places = Vec::with_capacity(2);
+        let mut next = Some(innermost);
+        while let Some(set) = next {
+            let mut live = set.live();
+            let id = live.next_id;
+            live.next_id += 1;
+            live.tasks.insert(id, (name, None));
+            drop(live);
+            places.push((Arc::clone(set), id));
+            next = set.parent.as_ref();
+        }
+        Self { places }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut live = lock(&self.live);
-        live.tasks.remove(&self.id);
-        live.panicked += u64::from(std::thread::panicking());
+        for (set, id) in &self.places {
+            let mut live = set.live();
+            live.tasks.remove(id);
+            live.panicked += u64::from(std::thread::panicking());
+            if live.tasks.is_empty() {
+                set.idle.notify_waiters();
+            }
+        }
     }
 }
 
-fn lock(live: &Mutex<Live>) -> std::sync::MutexGuard<'_, Live> {
-    live.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_are_counted_and_named_until_they_end() {
+        let tasks = Tasks::new();
+        assert_eq!(tasks.spawn("short", async { 7 }).await, Some(7));
+        let _waiting = tasks.spawn("waits", std::future::pending::<()>());
+        assert_eq!(tasks.names(), ["waits"]);
+        tasks.end().await;
+        assert_eq!(tasks.live(), 0);
+        assert_eq!(tasks.spawn("late", std::future::pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_group_ends_alone_and_with_its_parent() {
+        let tasks = Tasks::new();
+        let (one, other) = (tasks.group(), tasks.group());
+        for set in [&tasks, &one, &other] {
+            drop(set.spawn("waits", std::future::pending::<()>()));
+        }
+        assert_eq!((tasks.live(), one.live()), (3, 1));
+        one.end().await;
+        assert_eq!((tasks.live(), one.live(), other.live()), (2, 0, 1));
+        tasks.end().await;
+        assert_eq!(other.live(), 0);
+        assert_eq!(other.spawn("late", std::future::pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_takes_only_its_task() {
+        let tasks = Tasks::new();
+        assert_eq!(tasks.group().spawn("breaks", async { panic!("as it must") }).await, None::<()>);
+        assert_eq!((tasks.live(), tasks.panicked()), (0, 1));
+    }
 }
