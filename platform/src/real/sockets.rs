@@ -2,8 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Listener, Net, Stream};
@@ -45,5 +51,83 @@ fn stream(socket: TcpStream) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
     let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
     let (read, write) = socket.into_split();
+    let reader_gone = Arc::new(AtomicBool::new(false));
+    let read = ReadHalf { half: read, gone: Arc::clone(&reader_gone) };
+    let write = WriteHalf { half: Some(write), reader_gone };
     Ok(Stream { read: Box::new(read), write: Box::new(write), peer, local })
+}
+
+struct ReadHalf {
+    half: OwnedReadHalf,
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_read(cx, buf)
+    }
+}
+
+struct WriteHalf {
+    /// There until it is dropped.
+    half: Option<OwnedWriteHalf>,
+    reader_gone: Arc<AtomicBool>,
+}
+
+impl WriteHalf {
+    fn half(&mut self) -> Pin<&mut OwnedWriteHalf> {
+        Pin::new(self.half.as_mut().expect("taken only by drop"))
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        if let Some(half) = self.half.take()
+            && self.reader_gone.load(Ordering::Acquire)
+        {
+            // The socket closes now, and the kernel knows best: RST where bytes are unread,
+            // else FIN. A FIN of our own before it would hide the RST from the other end.
+            half.forget();
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.half().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.half().poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.half().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.half().poll_shutdown(cx)
+    }
 }
