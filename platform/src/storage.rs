@@ -18,7 +18,7 @@ pub trait Storage: Send + Sync {
     /// The names of the files in a directory, sorted. A directory that does not exist is empty.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
-    /// Removes a file.
+    /// Removes a file, so that no power loss brings it back.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Makes a directory and its parents.
@@ -42,10 +42,11 @@ pub trait AppendFile: Send {
     /// Makes everything appended so far survive a power loss (`fdatasync`).
     async fn sync(&mut self) -> io::Result<()>;
 
-    /// Cuts the file to `length` bytes.
+    /// Cuts the file to `length` bytes. Until the next [`sync`](Self::sync) a power loss may bring
+    /// the rest back.
     async fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// The file's length in bytes.
+    /// The file's length in bytes, without what a failed append may have left behind.
     fn len(&self) -> u64;
 
     /// Whether the file holds no byte.

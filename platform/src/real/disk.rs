@@ -46,11 +46,13 @@ impl Storage for Disk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        fs::remove_file(path)?;
+        sync_parent(path)
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)
+        fs::create_dir_all(directory)?;
+        sync_parent(directory)
     }
 
     async fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
