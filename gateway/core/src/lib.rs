@@ -21,7 +21,8 @@
 //! reports the log's progress as [`session::Input::Durable`] (only then is the miner told), and
 //! puts the share into the [`forward::ForwardQueue`], which gives exactly one result for it.
 //! [`SharedState`] holds what sessions have in common: replay window, extranonce space, templates
-//! that may still earn shares.
+//! that may still earn shares, and whether the work at hand is withheld because a newer tip awaits
+//! its verdict.
 #![forbid(unsafe_code)]
 
 pub mod auth;

@@ -9,6 +9,7 @@ use sv2_wire::mining::{SubmitSharesExtended, UpdateChannel};
 use super::*;
 use crate::event::Sv2Response;
 use crate::ids::{ShareId, WorkerId};
+use crate::limits::{MAX_JOBS_PER_CHANNEL, MAX_UNLOGGED_SHARES};
 use crate::reason::ReasonCode;
 use crate::sample::{HARD_BITS, REGTEST_BITS};
 
@@ -196,6 +197,41 @@ fn the_share_rate_is_bounded() {
     assert_eq!(rig.frame(2, &second), refused(2, "share-rate-limited", reason));
     assert_eq!(rig.rejected[0].worker_id, Some(WorkerId::new("alice")));
     assert_eq!(rig.frame(1002, &second), ["accepted 2"]);
+}
+
+#[test]
+fn a_peer_cannot_outrun_the_log_without_bound() {
+    let mut rig = Rig::mining(HARD_BITS, |settings| {
+        settings.messages_per_second = 1_000_000;
+        settings.bytes_per_second = 100_000_000;
+        settings.shares_per_second = 1_000_000;
+    });
+    let bound = u32::try_from(MAX_UNLOGGED_SHARES).unwrap();
+    for nonce in 1..=bound {
+        let share = rig.share(nonce);
+        assert_eq!(rig.frame(1, &share), [format!("accepted {nonce}")]);
+    }
+    let share = rig.share(bound + 1);
+    let reason = ReasonCode::ShareRateLimited;
+    assert_eq!(rig.frame(1, &share), refused(bound + 1, "share-rate-limited", reason));
+    rig.input(2, Input::Durable(Receipt(1)));
+    assert_eq!(rig.frame(3, &share).last().unwrap(), &format!("accepted {}", bound + 1));
+}
+
+#[test]
+fn a_job_that_was_forgotten_was_still_issued() {
+    let mut rig = Rig::sharing(shared(16, 1000), |_| {});
+    rig.frame(0, &setup(0, 2, 2, 0));
+    rig.publish(0, work(1, 1, HARD_BITS));
+    rig.frame(0, &open("alice", 0.0, Target::MAX));
+    let first = rig.share(1);
+    for id in 2..=MAX_JOBS_PER_CHANNEL as u64 {
+        rig.publish(id, work(id, 1, HARD_BITS));
+    }
+    assert_eq!(rig.frame(100, &first), ["accepted 1"]);
+    rig.publish(101, work(999, 1, HARD_BITS));
+    let reason = ReasonCode::TemplateCacheMiss;
+    assert_eq!(rig.frame(102, &first), refused(1, "template-cache-miss", reason));
 }
 
 #[test]
