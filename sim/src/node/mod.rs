@@ -1,17 +1,21 @@
 //! The node beside the simulated world.
 //!
-//! [`Node`] is one bitcoind, whichever it is: a real one ([`RealNode`]), or the recorded answers
-//! of a real one ([`Recorder`], [`Replay`]). Calls block, one at a time, and so cost no virtual
-//! time.
+//! [`Node`] is one bitcoind, whichever it is: a real one ([`RealNode`]), the embedded chain
+//! ([`EmbeddedNode`]), or the recorded answers of a real one ([`Recorder`], [`Replay`]). Calls
+//! block, one at a time, and so cost no virtual time. [`ChainScript`] drives the chain.
 //!
 //! This module runs real programs and reads real files on purpose: they are the bench's own,
 //! never the simulated programs'.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod cassette;
+mod embedded;
 mod find;
 pub mod install;
 mod real;
+mod script;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,8 +24,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub use cassette::{CassetteError, Recorder, Recording, Replay};
+pub use embedded::EmbeddedNode;
 pub use find::{Found, Origin, find, status};
 pub use real::{RealNode, StartError};
+pub use script::{ChainScript, ScriptError};
 
 /// What a node answered: its JSON, byte by byte.
 pub type Answer = Box<RawValue>;
