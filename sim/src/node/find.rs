@@ -49,14 +49,13 @@ impl fmt::Display for Origin {
 /// A place that names a program that does not run ends the search with a warning: what was
 /// chosen on purpose is never silently replaced by something else.
 pub fn find() -> Option<Found> {
-    match Places::of_this_process().candidate()? {
-        Candidate { exe, origin } => match version(&exe) {
-            Ok(version) => Some(Found { exe, origin, version }),
-            Err(reason) => {
-                tracing::warn!(exe = %exe.display(), %origin, reason, "this bitcoind does not run");
-                None
-            }
-        },
+    let Candidate { exe, origin } = Places::of_this_process().candidate()?;
+    match version(&exe) {
+        Ok(version) => Some(Found { exe, origin, version }),
+        Err(reason) => {
+            tracing::warn!(exe = %exe.display(), %origin, reason, "this bitcoind does not run");
+            None
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Node`] is one bitcoind, whichever it is: a real one ([`RealNode`]), the embedded chain
 //! ([`EmbeddedNode`]), or the recorded answers of a real one ([`Recorder`], [`Replay`]). Calls
-//! block, one at a time, and so cost no virtual time. [`ChainScript`] drives the chain.
+//! block, one at a time, and so cost no virtual time. [`ChainScript`] drives the chain, and
+//! [`host`] puts a node into the world as a host that speaks JSON-RPC over HTTP.
 //!
 //! This module runs real programs and reads real files on purpose: they are the bench's own,
 //! never the simulated programs'.
@@ -11,6 +12,7 @@
 mod cassette;
 mod embedded;
 mod find;
+pub mod host;
 pub mod install;
 mod real;
 mod script;
