@@ -122,10 +122,7 @@ impl Host {
         // Before the tasks' sockets are dropped: a dead host sends nothing of its own accord.
         self.shared.network.crash(self.shared.id, crash.connections);
         self.shared.disk.crash(crash.disk);
-        tasks.abort_all();
-        while tasks.live() > 0 {
-            tokio::task::yield_now().await;
-        }
+        tasks.end().await;
     }
 
     /// Starts it again after a crash: a fresh `Env` on the same disk.
