@@ -4,11 +4,31 @@
 //! world; both hand it a [`platform::Env`].
 #![forbid(unsafe_code)]
 
+mod admission;
+mod app;
+mod backoff;
+mod blocks;
+mod board;
+mod clock;
 pub mod config;
+mod connection;
+mod encoding;
 #[cfg(test)]
 mod fake_disk;
+mod forwarder;
+pub mod gen_keys;
 pub mod http;
 pub mod limits;
+mod listener;
 pub mod log;
+mod metrics;
+mod noise_identity;
+mod recorder;
+mod status;
+mod switch;
+mod template_link;
+mod verifier_link;
 
+pub use app::{Error, run};
 pub use config::{Config, ConfigProblem};
+pub use noise_identity::IdentityError;

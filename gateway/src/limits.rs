@@ -10,3 +10,51 @@ pub const LOG_BATCHES_PER_COMMIT: usize = 512;
 pub const LOG_RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Recent events kept in memory for the readers of the event stream.
 pub const EVENT_RING_LINES: usize = 8192;
+/// Signals from the switch that one connection may have before it; a connection that is further
+/// behind is closed.
+pub const SIGNALS_BEFORE_A_CONNECTION: usize = 256;
+/// Inputs that may wait for the switch.
+pub const SWITCH_WAITING_INPUTS: usize = 64;
+/// Changes of tip that `/api/v1/prevhash` remembers.
+pub const PREVHASH_HISTORY: usize = 64;
+/// Templates that may wait for their turn on the link to the verifier; beyond it the oldest go
+/// unjudged.
+pub const PROPOSALS_WAITING: usize = 8;
+/// Proposals on one link whose verdicts may be outstanding.
+pub const PROPOSALS_OUTSTANDING: usize = 64;
+/// Heartbeats that the verifier may leave unanswered before the link counts as down.
+pub const HEARTBEATS_MISSED: u64 = 3;
+/// Shortest and longest wait before a link is opened again.
+pub const LINK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Logged shares that may wait for the forward queue to take them in.
+pub const FORWARD_WAITING_SHARES: usize = 1024;
+/// Upper ends of the wait before the first and before any retry of a post.
+pub const FORWARD_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(10));
+/// Largest answer to a post.
+pub const POOL_ANSWER_BYTES: usize = 8 << 20;
+/// Blocks being submitted at once; whoever finds one more waits for a place.
+pub const BLOCKS_IN_SUBMISSION: usize = 64;
+/// Shortest and longest wait before a block is submitted again.
+pub const BLOCK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Bytes taken from a connection at once.
+pub const READ_BYTES: usize = 16 * 1024;
+/// Bytes that may wait for a miner to read them; beyond it the connection is closed.
+pub const OUTGOING_BYTES: usize = 1 << 20;
+/// Batches of one connection's shares that may wait for the log; beyond it nothing more is read
+/// from the miner.
+pub const COMMITS_WAITING: usize = 64;
+/// How long a closing connection may take to read its last bytes.
+pub const CLOSING_WRITE: Duration = Duration::from_secs(2);
+/// Addresses whose rate of connections is remembered.
+pub const ADDRESSES_REMEMBERED: usize = 65_536;
+/// How long a miner may take to send SetupConnection.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a miner may take to open its first channel; some measure themselves first.
+pub const FIRST_CHANNEL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Channels of all connections together.
+pub const CHANNELS: usize = 1 << 20;
+/// Refused connections a second that get an event of their own; the others are counted.
+pub const REFUSALS_REPORTED_PER_SECOND: f64 = 10.0;
+/// How long readers of the event stream have for its last lines when the gateway ends.
+pub const STREAMS_WIND_DOWN: Duration = Duration::from_secs(1);

@@ -1,2 +1,191 @@
 //! The mining gateway.
-fn main() {}
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use gateway::config::LogFormat;
+use gateway::{Config, gen_keys};
+use platform::{Env, Shutdown};
+use tracing_subscriber::EnvFilter;
+
+/// What a wrong configuration exits with.
+const EXIT_CONFIG: u8 = 2;
+
+/// The Stratum V2 mining gateway.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serves miners (also without a verb).
+    Run(RunArgs),
+    /// Makes the keys with which miners are served.
+    GenKeys(GenKeysArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The configuration, TOML; environment variables GATEWAY__SECTION__KEY override it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Checks the configuration, names every problem, and exits (2 with problems).
+    #[arg(long)]
+    check_config: bool,
+    /// Prints the effective configuration, secrets redacted, and exits.
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Args)]
+struct GenKeysArgs {
+    /// The directory that gets noise.key, noise.cert, authority.pub and, with a new authority,
+    /// authority.key. No file is ever overwritten.
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// An authority's secret key to sign with; without it a new authority is made.
+    #[arg(long)]
+    authority_key: Option<PathBuf>,
+    /// How long the certificate is valid, seconds.
+    #[arg(long, default_value_t = 31_536_000)]
+    validity_secs: u64,
+    /// How far its validity reaches back, seconds.
+    #[arg(long, default_value_t = 86_400)]
+    backdate_secs: u64,
+    /// Where miners will connect, for the URL that is printed.
+    #[arg(long, default_value = "127.0.0.1:3333")]
+    address: String,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.verb {
+        None => run(&cli.run),
+        Some(Verb::Run(args)) => run(&args),
+        Some(Verb::GenKeys(args)) => gen_keys(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("gateway: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let env = platform::real::env();
+        let config = match read_config(args, &env)? {
+            Ok(config) => config,
+            Err(problems) => {
+                for problem in problems {
+                    eprintln!("{problem}");
+                }
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
+        };
+        if args.print_config {
+            print!("{}", config.print());
+        }
+        if args.print_config || args.check_config {
+            return Ok(ExitCode::SUCCESS);
+        }
+        init_logs(&config)?;
+        let shutdown = Shutdown::new();
+        drop(env.tasks.spawn("signals", cancel_on_signal(shutdown.clone())?));
+        gateway::run(env, config, shutdown).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+type Problems = Vec<gateway::ConfigProblem>;
+
+fn read_config(args: &RunArgs, env: &Env) -> anyhow::Result<Result<Config, Problems>> {
+    let text = match &args.config {
+        Some(path) => {
+            let bytes = env.storage.read(path).with_context(|| path.display().to_string())?;
+            String::from_utf8(bytes).with_context(|| path.display().to_string())?
+        }
+        None => String::new(),
+    };
+    // A variable that is not Unicode is none of ours.
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Ok(Config::from_toml(&text, &environment, env.storage.as_ref()))
+}
+
+fn init_logs(config: &Config) -> anyhow::Result<()> {
+    use std::io::IsTerminal as _;
+    let filter = EnvFilter::try_new(&config.telemetry.log_filter)?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.telemetry.log_format {
+        LogFormat::Human => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+fn cancel_on_signal(
+    shutdown: Shutdown,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    })
+}
+
+fn gen_keys(args: &GenKeysArgs) -> anyhow::Result<ExitCode> {
+    let env = platform::real::env();
+    let authority_key = match &args.authority_key {
+        Some(path) => {
+            let bytes = env.storage.read(path).with_context(|| path.display().to_string())?;
+            let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
+            Some(zeroize::Zeroizing::new(text))
+        }
+        None => None,
+    };
+    let (validity, backdate) =
+        (Duration::from_secs(args.validity_secs), Duration::from_secs(args.backdate_secs));
+    let authority_key = authority_key.as_ref().map(|text| text.as_str());
+    let keys = gen_keys::generate(&env, authority_key, validity, backdate)?;
+    env.storage.create_dir_all(&args.out)?;
+    let authority = keys.authority_public_key.to_string();
+    if let Some(secret) = &keys.new_authority_key {
+        create(&args.out.join("authority.key"), secret, 0o600)?;
+    }
+    create(&args.out.join("noise.key"), &keys.noise_key, 0o600)?;
+    create(&args.out.join("noise.cert"), &keys.certificate, 0o644)?;
+    create(&args.out.join("authority.pub"), &authority, 0o644)?;
+    println!("authority public key: {authority}");
+    println!("miners connect to:    stratum2+tcp://{}/{authority}", args.address);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a new file that has its mode from its first moment; `Storage` knows no modes.
+fn create(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all().with_context(|| path.display().to_string())?;
+    println!("wrote {}", path.display());
+    Ok(())
+}

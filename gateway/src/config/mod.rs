@@ -19,6 +19,8 @@ use gateway_core::target::Difficulty;
 use platform::Storage;
 use secrecy::SecretString;
 
+pub(crate) use rules::is_loopback_address;
+
 pub use keys::{EscapeHatch, KEYS, Key, Kind, Presence, SECTIONS};
 
 use crate::log::LogSettings;

@@ -27,6 +27,10 @@ pub(super) fn check(config: &Config, raw: &mut Raw<'_>) {
         let key = "share.share_forward_queue_drop_policy";
         forbid(config, raw, EscapeHatch::DropOldInline, key, consequence, fix);
     }
+    if config.gateway.group_addressing {
+        let problem = "\"group\" is not served; use \"channel\", which every miner understands";
+        raw.problem("gateway.job_addressing", problem.to_owned());
+    }
     if config.gateway.http_tls.is_some() {
         let problem = "HTTPS is not served; remove it and let a proxy terminate TLS";
         raw.problem("gateway.http_tls_cert_file", problem.to_owned());
@@ -160,8 +164,13 @@ fn host(address: &str) -> &str {
     }
 }
 
+/// Whether only this machine reaches `host:port`.
+pub(crate) fn is_loopback_address(address: &str) -> bool {
+    is_loopback(host(address))
+}
+
 /// Whether only this machine reaches `host`.
-pub(crate) fn is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // An empty host is a key that is missing or broken, which is reported elsewhere.
     host.is_empty()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::log::segment::{self, EVENT_SCHEMA, Kind};
 pub struct EventFeed {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
+    closed: AtomicBool,
     places: Arc<Semaphore>,
 }
 
@@ -54,6 +56,7 @@ impl EventFeed {
         Self {
             ring: Mutex::new(Ring { first_seq: next_seq, lines: VecDeque::new() }),
             newest: watch::Sender::new(next_seq - 1),
+            closed: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(max_subscribers)),
         }
     }
@@ -74,6 +77,12 @@ impl EventFeed {
         self.newest.send_replace(newest);
     }
 
+    /// Lets every reader end once it has all there is.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.newest.send_modify(|_| ());
+    }
+
     /// The number of the newest event; 0 when there never was one.
     pub fn newest_seq(&self) -> u64 {
         *self.newest.borrow()
@@ -88,7 +97,7 @@ impl EventFeed {
     ) -> Option<Subscription> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let newest = self.newest.subscribe();
-        let next_seq = since.map_or_else(|| self.newest_seq(), |since| since) + 1;
+        let next_seq = since.unwrap_or_else(|| self.newest_seq()).saturating_add(1);
         let resuming = since.is_some();
         Some(Subscription {
             feed: Arc::clone(self),
@@ -106,7 +115,8 @@ impl EventFeed {
 }
 
 impl Subscription {
-    /// The next lines, each with its newline; waits for them. `None` when the feed is gone.
+    /// The next lines, each with its newline; waits for them. `None` when the feed is
+    /// closed and all was told.
     pub async fn next_lines(&mut self) -> Option<Bytes> {
         loop {
             let oldest = self.feed.ring().first_seq;
@@ -114,15 +124,18 @@ impl Subscription {
                 return Some(self.catch_up(oldest).await);
             }
             self.resuming = false;
-            let lines = self.from_memory();
+            let lines = self.take_from_memory();
             if !lines.is_empty() {
                 return Some(lines.into());
+            }
+            if self.feed.closed.load(Ordering::Acquire) {
+                return None;
             }
             self.newest.changed().await.ok()?;
         }
     }
 
-    fn from_memory(&mut self) -> Vec<u8> {
+    fn take_from_memory(&mut self) -> Vec<u8> {
         let ring = self.feed.ring();
         let skip = usize::try_from(self.next_seq.saturating_sub(ring.first_seq));
         let mut bytes = Vec::new();

@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use recovery::{Recovered, Unresolved, recover};
-pub use writer::{Commit, Log, LogSettings, LogStatus, open};
+pub use writer::{Commit, Log, LogEnd, LogSettings, LogStatus, Slot, open};
 
 /// How much a record must survive before those who wait for it are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

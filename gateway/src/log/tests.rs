@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use platform::{Shutdown, TaskHandle};
+use platform::TaskHandle;
 use proptest::prelude::*;
 
 use super::segment::{self, Kind};
@@ -38,17 +38,17 @@ fn settings(segment_bytes: u64, retention: usize) -> LogSettings {
 struct Opened {
     log: Log,
     task: TaskHandle<Result<(), LogError>>,
-    give_up: Shutdown,
+    end: LogEnd,
 }
 
 impl Opened {
     async fn close(self) -> Result<(), LogError> {
-        drop(self.log);
+        self.end.finish.cancel();
         self.task.await.expect("the writer does not panic")
     }
 
     async fn record(&self, records: Vec<Record>) {
-        assert!(self.log.append(records).await.unwrap().wait().await);
+        assert!(self.log.append(records).await.unwrap().await);
     }
 }
 
@@ -56,9 +56,9 @@ async fn opened(disk: &FakeDisk, settings: LogSettings) -> (Opened, Recovered) {
     let env = fake_disk::env(disk);
     let recovered = recover(disk, &settings.path).unwrap();
     let feed = Arc::new(EventFeed::new(recovered.next_seq, 1));
-    let give_up = Shutdown::new();
-    let (log, task) = open(&env, settings, &recovered, feed, give_up.clone()).await.unwrap();
-    (Opened { log, task, give_up }, recovered)
+    let end = LogEnd::default();
+    let (log, task) = open(&env, settings, &recovered, feed, end.clone()).await.unwrap();
+    (Opened { log, task, end }, recovered)
 }
 
 fn ids(recovered: &Recovered) -> Vec<&str> {
@@ -91,7 +91,7 @@ async fn records_that_wait_together_share_one_sync() {
         commits.push(log.log.append(vec![accepted(id, "j")]).await.unwrap());
     }
     for commit in commits {
-        assert!(commit.wait().await);
+        assert!(commit.await);
     }
     assert_eq!(disk.syncs(), 1);
     log.close().await.unwrap();
@@ -131,7 +131,7 @@ async fn a_full_disk_acknowledges_nothing_until_there_is_room() {
     let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
     log.record(vec![accepted("a", "j")]).await;
     disk.leave_room_for(Some(40));
-    let mut commit = Box::pin(log.log.append(vec![accepted("b", "j")]).await.unwrap().wait());
+    let mut commit = log.log.append(vec![accepted("b", "j")]).await.unwrap();
     let waited = tokio::time::timeout(std::time::Duration::from_secs(5), &mut commit).await;
     assert!(waited.is_err(), "acknowledged without being written");
     assert!(matches!(log.log.status(), LogStatus::Failing { .. }));
@@ -160,8 +160,8 @@ async fn a_log_that_cannot_be_written_ends_when_told_to_give_up() {
     let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
     disk.leave_room_for(Some(0));
     let commit = log.log.append(vec![accepted("a", "j")]).await.unwrap();
-    log.give_up.cancel();
-    assert!(!commit.wait().await);
+    log.end.give_up.cancel();
+    assert!(!commit.await);
     let error = log.close().await.unwrap_err();
     assert!(matches!(error, LogError::Unwritten { records: 1, .. }), "{error}");
 }

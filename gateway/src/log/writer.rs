@@ -2,9 +2,12 @@
 //! there together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -47,7 +50,11 @@ pub struct Log {
     status: watch::Receiver<LogStatus>,
 }
 
-/// Resolves once the records it was returned for are safe.
+/// A place in front of the log.
+pub struct Slot<'a>(mpsc::Permit<'a, Batch>);
+
+/// Resolves once the records it was returned for are as safe as `log.sync` asks: to `false` when
+/// the process goes down before.
 pub struct Commit(oneshot::Receiver<()>);
 
 struct Batch {
@@ -62,9 +69,20 @@ impl Log {
     /// # Errors
     /// `None` when the log has ended: the process is going down.
     pub async fn append(&self, records: Vec<Record>) -> Option<Commit> {
-        let (done, commit) = oneshot::channel();
-        self.inbox.send(Batch { records, done }).await.ok()?;
-        Some(Commit(commit))
+        Some(self.reserve().await?.append(records))
+    }
+
+    /// Waits for a place for one batch; dropping the future gives nothing up.
+    ///
+    /// # Errors
+    /// `None` when the log has ended.
+    pub async fn reserve(&self) -> Option<Slot<'_>> {
+        self.inbox.reserve().await.ok().map(Slot)
+    }
+
+    /// Hands over records that nobody waits for; false where there is no room for them.
+    pub fn try_append(&self, records: Vec<Record>) -> bool {
+        self.inbox.try_send(Batch { records, done: oneshot::channel().0 }).is_ok()
     }
 
     /// Whether the disk takes records now.
@@ -73,16 +91,33 @@ impl Log {
     }
 }
 
-impl Commit {
-    /// Waits until the records are as safe as `log.sync` asks; `false` when the process goes down
-    /// before.
-    pub async fn wait(self) -> bool {
-        self.0.await.is_ok()
+impl Slot<'_> {
+    /// As [`Log::append`], without waiting.
+    pub fn append(self, records: Vec<Record>) -> Commit {
+        let (done, commit) = oneshot::channel();
+        self.0.send(Batch { records, done });
+        Commit(commit)
     }
 }
 
-/// Opens the log after [`super::recover`]: cuts what is torn and starts the writer. The writer
-/// ends when every [`Log`] is dropped, or, where the disk fails then, when `give_up` is cancelled.
+impl Future for Commit {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        Pin::new(&mut self.0).poll(cx).map(|told| told.is_ok())
+    }
+}
+
+/// When the writer ends.
+#[derive(Clone, Debug, Default)]
+pub struct LogEnd {
+    /// Write what waits, then end. The writer also ends when every [`Log`] is dropped.
+    pub finish: Shutdown,
+    /// End even if the disk does not take what waits.
+    pub give_up: Shutdown,
+}
+
+/// Opens the log after [`super::recover`]: cuts what is torn and starts the writer.
 ///
 /// # Errors
 /// [`LogError::Storage`] when the last segment cannot be opened.
@@ -91,13 +126,14 @@ pub async fn open(
     settings: LogSettings,
     recovered: &Recovered,
     feed: Arc<EventFeed>,
-    give_up: Shutdown,
+    end: LogEnd,
 ) -> Result<(Log, TaskHandle<Result<(), LogError>>), LogError> {
     let (sender, inbox) = mpsc::channel(LOG_WAITING_BATCHES);
     let (status, status_receiver) = watch::channel(LogStatus::default());
-    let writer = Writer::open(Arc::clone(&env.storage), settings, recovered, feed, give_up, status)
-        .await?;
-    let task = env.tasks.spawn("log_writer", writer.run(inbox));
+    let LogEnd { finish, give_up } = end;
+    let storage = Arc::clone(&env.storage);
+    let writer = Writer::open(storage, settings, recovered, feed, give_up, status).await?;
+    let task = env.tasks.spawn("log_writer", writer.run(inbox, finish));
     Ok((Log { inbox: sender, status: status_receiver }, task))
 }
 
@@ -181,9 +217,24 @@ impl Writer {
         Ok(Self { storage, settings, feed, give_up, status, next_seq, current, closed, unresolved })
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), LogError> {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Batch>,
+        finish: Shutdown,
+    ) -> Result<(), LogError> {
         let mut batches = Vec::new();
-        while inbox.recv_many(&mut batches, LOG_BATCHES_PER_COMMIT).await > 0 {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = inbox.recv_many(&mut batches, LOG_BATCHES_PER_COMMIT) => received,
+                () = finish.cancelled(), if !inbox.is_closed() => {
+                    inbox.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return Ok(());
+            }
             if self.current.length >= self.settings.segment_bytes {
                 self.rotate().await.map_err(|why| self.unwritten(&batches, why))?;
             }
@@ -196,7 +247,6 @@ impl Writer {
             }
             self.drop_old_segments();
         }
-        Ok(())
     }
 
     fn unwritten(&self, batches: &[Batch], why: String) -> LogError {

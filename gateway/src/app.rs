@@ -1,0 +1,116 @@
+//! The whole program: builds the parts, lets them run, and ends them in order.
+
+mod drain;
+mod door;
+mod parts;
+mod task_group;
+
+use std::sync::Arc;
+
+use platform::{Env, Shutdown};
+use tokio::sync::mpsc;
+
+use self::parts::Parts;
+use crate::config::Config;
+use crate::log::{self, LogError, Recovered};
+use crate::noise_identity::{self, IdentityError, NoiseIdentity};
+
+/// Why the gateway ended other than cleanly.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The cryptography does not work as it must.
+    #[error("self-test of the Noise transport: {0}")]
+    SelfTest(#[from] sv2_noise::SelfTestError),
+    /// The keys for miners cannot be used.
+    #[error("noise: {0}")]
+    Identity(#[from] IdentityError),
+    /// The durable log cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// An address cannot be listened on.
+    #[error("{key} = {address:?}: cannot listen there: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// A part of the gateway broke: a defect.
+    #[error("the task {0} panicked; this is a defect, please report it with the log before it")]
+    Panicked(&'static str),
+    /// The grace of a drain ran out. Shares without a result are in the log and will be sent at
+    /// the next start.
+    #[error(
+        "the drain ended after timing.drain_grace_ms with {shares_queued} shares queued, {posts} \
+         posts and {blocks} blocks under way; start again to send the shares"
+    )]
+    DrainIncomplete {
+        /// Shares that wait.
+        shares_queued: usize,
+        /// Posts under way.
+        posts: usize,
+        /// Block submissions under way.
+        blocks: usize,
+    },
+}
+
+/// Runs the gateway until `shutdown` and a drain. When it returns, no task of it is left.
+///
+/// # Errors
+/// What kept it from starting, from going on, or from draining cleanly.
+pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    for hatch in &config.hatches {
+        tracing::warn!(variable = hatch.variable(), "ESCAPE HATCH OPEN: a safeguard is off");
+    }
+    let identity = load_identity(&env, &config)?;
+    let recovered = recover(&env, &config).await?;
+    let http_addr = config.gateway.http_addr.clone();
+    let http = env.net.listen(&http_addr).await.map_err(|source| Error::Listen {
+        key: "gateway.http_addr",
+        address: http_addr,
+        source,
+    })?;
+    let (fatal_sender, mut fatal) = mpsc::channel(1);
+    let config = Arc::new(config);
+    let mut parts = Parts::start(env, config, identity, recovered, http, fatal_sender).await?;
+    let drain_asked = parts.drain_asked();
+    let failure = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        () = drain_asked.cancelled() => None,
+        Some(error) = fatal.recv() => Some(error),
+        ended = parts.log_ended() => Some(ended),
+    };
+    match &failure {
+        None => tracing::info!("draining"),
+        Some(error) => tracing::error!(%error, "ending"),
+    }
+    let drained = parts.drain().await;
+    failure.map_or(drained, Err)
+}
+
+fn load_identity(env: &Env, config: &Config) -> Result<Option<NoiseIdentity>, Error> {
+    let Some(noise) = &config.noise else {
+        tracing::warn!("miners are served without encryption");
+        return Ok(None);
+    };
+    sv2_noise::self_test()?;
+    Ok(Some(noise_identity::load(noise, env)?))
+}
+
+/// Reads the log away from the event loop: it may have gigabytes.
+async fn recover(env: &Env, config: &Config) -> Result<Recovered, Error> {
+    let (storage, path) = (Arc::clone(&env.storage), config.log.path.clone());
+    let recovered =
+        platform::offload(&env.cpu, move || log::recover(storage.as_ref(), &path)).await?;
+    if let Some(torn) = &recovered.torn {
+        let log::recovery::Torn { name, offset, bytes, what } = torn;
+        tracing::warn!(segment = name, offset, bytes, what, "torn end of the log is cut");
+    }
+    let unresolved = recovered.unresolved.len();
+    tracing::info!(next_seq = recovered.next_seq, unresolved, "log read");
+    Ok(recovered)
+}

@@ -1,0 +1,118 @@
+//! Found blocks on their way to the nodes.
+
+use std::sync::Arc;
+
+use gateway_core::event::{BlockFound, Event};
+use gateway_core::session::FoundBlock;
+use platform::{Env, Shutdown};
+use templates::client::{BlockSubmission, NodeResult, TemplateClient};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::limits::{BLOCK_RETRY, BLOCKS_IN_SUBMISSION};
+use crate::log::Record;
+use crate::recorder::Recorder;
+
+/// Submits blocks, each as a task of its own, until the nodes answer.
+pub(crate) struct BlockSubmitter {
+    pub(crate) env: Env,
+    pub(crate) client: TemplateClient,
+    pub(crate) clock: Clock,
+    pub(crate) recorder: Arc<Recorder>,
+    places: Arc<Semaphore>,
+    /// Cancelled when a drain has no time left.
+    give_up: Shutdown,
+}
+
+impl BlockSubmitter {
+    pub(crate) fn new(
+        env: Env,
+        client: TemplateClient,
+        clock: Clock,
+        recorder: Arc<Recorder>,
+        give_up: Shutdown,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(BLOCKS_IN_SUBMISSION));
+        Self { env, client, clock, recorder, places, give_up }
+    }
+
+    /// Starts a submission; waits only where very many are under way.
+    pub(crate) async fn submit(self: &Arc<Self>, block: FoundBlock) {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let submitter = Arc::clone(self);
+        drop(self.env.tasks.spawn("block_submission", submitter.see_through(block, place)));
+    }
+
+    /// Submissions under way.
+    pub(crate) fn under_way(&self) -> usize {
+        BLOCKS_IN_SUBMISSION - self.places.available_permits()
+    }
+
+    /// Waits until no submission is under way.
+    pub(crate) async fn finished(&self) {
+        let all = u32::try_from(BLOCKS_IN_SUBMISSION).expect("a small number");
+        drop(self.places.acquire_many(all).await);
+    }
+
+    async fn see_through(self: Arc<Self>, block: FoundBlock, place: OwnedSemaphorePermit) {
+        let FoundBlock { hash, height, share_id, worker_id, bytes, .. } = block;
+        let block = const_hex::encode(bytes);
+        let submission = BlockSubmission { block, hash: hash.to_string(), height };
+        tracing::info!(%hash, height, "block found");
+        let answer = tokio::select! {
+            biased;
+            answer = self.until_answered(&submission) => Some(answer),
+            () = self.give_up.cancelled() => None,
+        };
+        let (accepted, results) = match &answer {
+            Some((accepted, results)) => (Some(*accepted), results.iter().map(in_words).collect()),
+            None => (None, Vec::new()),
+        };
+        match accepted {
+            Some(true) => tracing::info!(%hash, height, ?results, "block accepted"),
+            _ => tracing::error!(%hash, height, ?results, "block not accepted"),
+        }
+        let timestamp_ms = self.clock.now().unix_ms;
+        let event =
+            BlockFound { hash, height, share_id, worker_id, accepted, results, timestamp_ms };
+        let record = Record::Event(self.recorder.encode(&Event::BlockFound(event)));
+        if let Some(commit) = self.recorder.record(vec![record]).await {
+            commit.await;
+        }
+        drop(place);
+    }
+
+    async fn until_answered(&self, submission: &BlockSubmission) -> (bool, Vec<NodeResult>) {
+        let mut backoff = Backoff::new(BLOCK_RETRY, Arc::clone(&self.env.rng));
+        loop {
+            match self.client.submit_block(submission).await {
+                // A node that could not be asked may still be the one that takes it.
+                Ok(answer) if answer.accepted || answer.results.iter().any(answered) => {
+                    return (answer.accepted, answer.results);
+                }
+                Ok(_) => tracing::error!(hash = submission.hash, "no node answers for the block"),
+                Err(error) => {
+                    tracing::error!(hash = submission.hash, %error, "block not submitted yet");
+                }
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    }
+}
+
+fn answered(result: &NodeResult) -> bool {
+    result.error.is_none()
+}
+
+fn in_words(result: &NodeResult) -> String {
+    let said = match (&result.error, &result.result) {
+        (Some(error), _) => error.as_str(),
+        (None, Some(reason)) => reason.as_str(),
+        (None, None) => "accepted",
+    };
+    format!("{}: {said}", result.node)
+}

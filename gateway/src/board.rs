@@ -1,0 +1,85 @@
+//! What the switch says to all connections at once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gateway_core::prevhash::{Disconnect, Publication};
+use gateway_core::session;
+use tokio::sync::broadcast;
+
+use crate::limits::SIGNALS_BEFORE_A_CONNECTION;
+
+/// Something that every session must hear.
+#[derive(Clone, Debug)]
+pub(crate) enum Signal {
+    Work(Arc<Publication>),
+    Disconnect(Disconnect),
+    Upstream(bool),
+    Drain,
+}
+
+impl Signal {
+    pub(crate) fn into_input(self) -> session::Input<'static> {
+        match self {
+            Self::Work(publication) => session::Input::Work(publication),
+            Self::Disconnect(disconnect) => session::Input::Disconnect(disconnect),
+            Self::Upstream(available) => session::Input::Upstream(available),
+            Self::Drain => session::Input::Drain,
+        }
+    }
+}
+
+/// Passes signals on, and tells newcomers how things stand.
+pub(crate) struct Board {
+    standing: Mutex<Standing>,
+    signals: broadcast::Sender<Signal>,
+}
+
+struct Standing {
+    publication: Option<Arc<Publication>>,
+    upstream: bool,
+    draining: bool,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        let standing = Standing { publication: None, upstream: true, draining: false };
+        Self {
+            standing: Mutex::new(standing),
+            signals: broadcast::Sender::new(SIGNALS_BEFORE_A_CONNECTION),
+        }
+    }
+
+    pub(crate) fn post(&self, signal: Signal) {
+        let mut standing = self.standing();
+        match &signal {
+            Signal::Work(publication) => standing.publication = Some(Arc::clone(publication)),
+            Signal::Disconnect(_) => standing.publication = None,
+            Signal::Upstream(available) => standing.upstream = *available,
+            Signal::Drain => standing.draining = true,
+        }
+        // Under the lock, so that a newcomer hears each signal once. Nobody may be listening.
+        let _ = self.signals.send(signal);
+    }
+
+    /// How things stand, and every signal from here on.
+    pub(crate) fn join(&self) -> (Vec<Signal>, broadcast::Receiver<Signal>) {
+        let standing = self.standing();
+        let mut signals = vec![Signal::Upstream(standing.upstream)];
+        signals.extend(standing.publication.clone().map(Signal::Work));
+        signals.extend(standing.draining.then_some(Signal::Drain));
+        (signals, self.signals.subscribe())
+    }
+
+    /// What miners are on now.
+    pub(crate) fn publication(&self) -> Option<Arc<Publication>> {
+        self.standing().publication.clone()
+    }
+
+    pub(crate) fn upstream(&self) -> bool {
+        self.standing().upstream
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

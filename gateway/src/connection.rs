@@ -1,0 +1,272 @@
+//! One miner connection: bytes in, bytes out, and what the session decides in between.
+
+mod handshake;
+mod outbox;
+
+use std::sync::Arc;
+
+use gateway_core::event::{ConnectionClosed, Event};
+use gateway_core::forward::ForwardShare;
+use gateway_core::ids::ConnectionId;
+use gateway_core::reason::ReasonCode;
+use gateway_core::session::{self, Close, Output, Session};
+use gateway_core::{Moment, SharedState};
+use platform::{Entropy, Stream};
+use sv2_noise::{FrameDecoder, FrameError, Sealer};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+
+use self::outbox::Outbox;
+use crate::admission::Place;
+use crate::blocks::BlockSubmitter;
+use crate::board::{Board, Signal};
+use crate::clock::Clock;
+use crate::limits::{CLOSING_WRITE, OUTGOING_BYTES, READ_BYTES};
+use crate::metrics::Metrics;
+use crate::noise_identity::NoiseIdentity;
+use crate::recorder::Recorder;
+
+/// What every connection needs.
+pub(crate) struct MinerSide {
+    pub(crate) clock: Clock,
+    pub(crate) rng: Arc<dyn Entropy>,
+    pub(crate) settings: Arc<session::Settings>,
+    pub(crate) shared: Arc<SharedState>,
+    /// Absent where miners are served in plaintext.
+    pub(crate) identity: Option<NoiseIdentity>,
+    pub(crate) handshake_timeout: std::time::Duration,
+    pub(crate) board: Arc<Board>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) blocks: Arc<BlockSubmitter>,
+    /// To the forwarder, which ends once every sender is gone.
+    pub(crate) forward: mpsc::Sender<Arc<ForwardShare>>,
+}
+
+/// How a connection ended; without a reason the miner left.
+#[derive(Debug)]
+struct End {
+    reason: Option<ReasonCode>,
+    detail: String,
+}
+
+impl End {
+    fn closed(reason: ReasonCode, detail: impl Into<String>) -> Self {
+        Self { reason: Some(reason), detail: detail.into() }
+    }
+
+    fn left(detail: impl Into<String>) -> Self {
+        Self { reason: None, detail: detail.into() }
+    }
+}
+
+/// Serves a connection to its end, and sees its accepted shares through the log.
+pub(crate) async fn serve(side: Arc<MinerSide>, mut stream: Stream, id: ConnectionId, place: Place) {
+    let began = side.clock.now();
+    let (end, tip, outbox) = match handshake::accept(&side, &mut stream).await {
+        Ok(transport) => {
+            let (sealer, opener) = transport.split();
+            let decoder = FrameDecoder::new(opener, side.settings.max_frame_bytes);
+            let (standing, signals) = side.board.join();
+            let settings = Arc::clone(&side.settings);
+            let session = Session::new(id, settings, Arc::clone(&side.shared), side.clock.now());
+            let outbox = Outbox::new(Arc::clone(&side));
+            let mut connection =
+                Connection {
+                side: &side,
+                session,
+                decoder,
+                sealer,
+                outgoing: Vec::new(),
+                outbox,
+                tip_before_end: None,
+            };
+            let end = connection.run(&mut stream, standing, signals).await;
+            let tip = connection.tip_before_end;
+            (end, tip, Some(connection.outbox))
+        }
+        Err(end) => (end, None, None),
+    };
+    drop(stream);
+    drop(place);
+    if let Some(outbox) = outbox {
+        outbox.settle().await;
+    }
+    close_event(&side, id, end, tip, began);
+}
+
+fn close_event(
+    side: &MinerSide,
+    miner_id: ConnectionId,
+    end: End,
+    prev_hash: Option<bitcoin::BlockHash>,
+    began: Moment,
+) {
+    let now = side.clock.now();
+    let End { reason: reason_code, detail } = end;
+    tracing::debug!(miner_id = miner_id.0, ?reason_code, detail, "connection closed");
+    side.recorder.note(&Event::ConnectionClosed(ConnectionClosed {
+        miner_id,
+        reason_code,
+        detail,
+        prev_hash,
+        duration: now.since(began),
+        timestamp_ms: now.unix_ms,
+    }));
+}
+
+/// A connection whose handshake is done.
+struct Connection<'a> {
+    side: &'a MinerSide,
+    session: Session,
+    decoder: FrameDecoder,
+    sealer: Sealer,
+    /// Sealed bytes that the socket has not taken yet.
+    outgoing: Vec<u8>,
+    outbox: Outbox,
+    /// The tip the miner was on when it was told to go.
+    tip_before_end: Option<bitcoin::BlockHash>,
+}
+
+impl Connection<'_> {
+    async fn run(
+        &mut self,
+        stream: &mut Stream,
+        standing: Vec<Signal>,
+        mut signals: broadcast::Receiver<Signal>,
+    ) -> End {
+        for signal in standing {
+            if let Some(close) = self.handle(signal.into_input()).await {
+                return self.finish(stream, close).await;
+            }
+        }
+        loop {
+            let end = match self.turn(stream, &mut signals).await {
+                Ok(None) => None,
+                Ok(Some(close)) => return self.finish(stream, close).await,
+                Err(end) => Some(end),
+            };
+            if let Some(end) = end {
+                self.tip_before_end = self.session.tip();
+                return end;
+            }
+            if self.outgoing.len() > OUTGOING_BYTES {
+                self.tip_before_end = self.session.tip();
+                let detail = format!("the miner leaves {} bytes unread", self.outgoing.len());
+                return End::closed(ReasonCode::PeerQuotaExceeded, detail);
+            }
+        }
+    }
+
+    /// Waits for whatever happens first, and acts on it. What was written before is sent in one
+    /// piece.
+    async fn turn(
+        &mut self,
+        stream: &mut Stream,
+        signals: &mut broadcast::Receiver<Signal>,
+    ) -> Result<Option<Close>, End> {
+        let mut chunk = [0; READ_BYTES];
+        let deadline = self.session.next_deadline();
+        tokio::select! {
+            biased;
+            signal = signals.recv() => match signal {
+                Ok(signal) => Ok(self.handle(signal.into_input()).await),
+                Err(RecvError::Lagged(missed)) => {
+                    let detail = format!("the connection is {missed} signals behind");
+                    Err(End::closed(ReasonCode::PeerQuotaExceeded, detail))
+                }
+                Err(RecvError::Closed) => {
+                    Err(End::closed(ReasonCode::ShutdownDrain, "the gateway has ended"))
+                }
+            },
+            progress = self.outbox.progress() => match progress {
+                Some(receipt) => Ok(self.handle(session::Input::Durable(receipt)).await),
+                None => Ok(None),
+            },
+            () = self.side.clock.until(deadline) => Ok(self.handle(session::Input::Tick).await),
+            written = write_some(stream.write.as_mut(), &self.outgoing),
+                if !self.outgoing.is_empty() =>
+            {
+                let written = written.map_err(|error| End::left(error.to_string()))?;
+                self.outgoing.drain(..written);
+                Ok(None)
+            }
+            read = stream.read.read(&mut chunk), if self.outbox.takes_more() => match read {
+                Ok(0) => Err(End::left("the miner closed the connection")),
+                Ok(length) => Ok(self.take_bytes(&chunk[..length]).await),
+                Err(error) => Err(End::left(error.to_string())),
+            },
+        }
+    }
+
+    async fn take_bytes(&mut self, bytes: &[u8]) -> Option<Close> {
+        self.decoder.push(bytes);
+        loop {
+            let now = self.side.clock.now();
+            match self.decoder.next_frame() {
+                Ok(None) => return None,
+                Ok(Some(frame)) => {
+                    let input =
+                        session::Input::Frame { header: frame.header, payload: frame.payload };
+                    self.session.handle(input, now);
+                }
+                Err(error) => return Some(fatal(error)),
+            }
+            if let Some(close) = self.act().await {
+                return Some(close);
+            }
+        }
+    }
+
+    async fn handle(&mut self, input: session::Input<'_>) -> Option<Close> {
+        self.tip_before_end = self.session.tip();
+        self.session.handle(input, self.side.clock.now());
+        self.act().await
+    }
+
+    /// Does what the session wants done.
+    async fn act(&mut self) -> Option<Close> {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Block(block) => self.side.blocks.submit(block).await,
+                Output::Send(frames) => self.sealer.seal_frames(&frames, &mut self.outgoing),
+                Output::Accepted(share) => self.outbox.accepted(*share),
+                Output::Rejected(event) => self.outbox.rejected(*event),
+                Output::Noticed(notice) => self.side.metrics.notice(notice),
+                Output::Close(close) => return Some(close),
+                other => tracing::warn!(?other, "the session asked for something unknown"),
+            }
+        }
+        None
+    }
+
+    /// Sends the last bytes, then closes.
+    async fn finish(&mut self, stream: &mut Stream, close: Close) -> End {
+        let last = async {
+            stream.write.write_all(&self.outgoing).await?;
+            stream.write.shutdown().await
+        };
+        // A miner that does not read its last bytes misses them.
+        let _ = tokio::time::timeout(CLOSING_WRITE, last).await;
+        End::closed(close.reason, close.detail)
+    }
+}
+
+async fn write_some(
+    to: &mut (dyn AsyncWrite + Send + Unpin),
+    bytes: &[u8],
+) -> std::io::Result<usize> {
+    match to.write(bytes).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
+}
+
+fn fatal(error: FrameError) -> Close {
+    let reason = match error {
+        FrameError::TooLarge { .. } => ReasonCode::FrameTooLarge,
+        _ => ReasonCode::NoiseHandshakeFailed,
+    };
+    Close { reason, detail: error.to_string() }
+}

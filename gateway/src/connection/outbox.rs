@@ -1,0 +1,138 @@
+//! A connection's submissions on their way through the log to the pool.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gateway_core::event::{Event, ShareAccepted};
+use gateway_core::forward::ForwardShare;
+use gateway_core::ids::{JobRef, Receipt};
+use gateway_core::job::JobData;
+use gateway_core::session::AcceptedShare;
+
+use super::MinerSide;
+use crate::encoding::{encode_job, encode_share};
+use crate::limits::COMMITS_WAITING;
+use crate::log::{self, Commit, Record};
+
+/// Gathers what one turn brought, hands it to the log in one piece, and to the pool once it is
+/// safe there.
+pub(super) struct Outbox {
+    side: Arc<MinerSide>,
+    gathered: Gathered,
+    logging: VecDeque<(Commit, Gathered)>,
+    /// Logged shares that the forwarder has not taken yet.
+    safe: VecDeque<Arc<ForwardShare>>,
+    /// The last job in its logged form: shares in a row are mostly on the same.
+    job: Option<(JobRef, log::Job)>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    records: Vec<Record>,
+    receipt: Option<Receipt>,
+    shares: Vec<Arc<ForwardShare>>,
+}
+
+impl Outbox {
+    pub(super) fn new(side: Arc<MinerSide>) -> Self {
+        Self {
+            side,
+            gathered: Gathered::default(),
+            logging: VecDeque::new(),
+            safe: VecDeque::new(),
+            job: None,
+        }
+    }
+
+    /// Whether more may be read from the miner.
+    pub(super) fn takes_more(&self) -> bool {
+        self.gathered.records.is_empty()
+            && self.logging.len() < COMMITS_WAITING
+            && self.safe.len() < COMMITS_WAITING
+    }
+
+    pub(super) fn accepted(&mut self, share: AcceptedShare) {
+        let AcceptedShare { receipt, event, forward } = share;
+        let record = Record::Accepted {
+            event_id: event.event_id.to_string().into(),
+            share: encode_share(&forward),
+            job: self.job(&forward.job),
+            event: self.side.recorder.encode(&Event::ShareAccepted(event)),
+        };
+        self.gathered.records.push(record);
+        self.gathered.receipt = Some(receipt);
+        self.gathered.shares.push(forward);
+    }
+
+    pub(super) fn rejected(&mut self, event: ShareAccepted) {
+        let event = self.side.recorder.encode(&Event::ShareAccepted(event));
+        self.gathered.records.push(Record::Event(event));
+    }
+
+    /// Waits for the next step and takes it: what was gathered goes to the log; what was logged
+    /// first is safe and may be acknowledged up to the receipt; what is safe goes to the pool.
+    /// Dropping the future loses nothing.
+    pub(super) async fn progress(&mut self) -> Option<Receipt> {
+        let (log, forward) = (self.side.recorder.log(), &self.side.forward);
+        tokio::select! {
+            biased;
+            place = forward.reserve(), if !self.safe.is_empty() => {
+                let share = self.safe.pop_front().expect("checked above");
+                match place {
+                    Ok(place) => place.send(share),
+                    // The process goes down; the next life finds the shares in the log.
+                    Err(_) => self.safe.clear(),
+                }
+                None
+            }
+            slot = log.reserve(), if !self.gathered.records.is_empty() => {
+                let mut gathered = std::mem::take(&mut self.gathered);
+                // Without a log the process is going down: the shares were never acknowledged.
+                let slot = slot?;
+                let records = std::mem::take(&mut gathered.records);
+                self.logging.push_back((slot.append(records), gathered));
+                None
+            }
+            is_safe = first(&mut self.logging) => {
+                let (_, gathered) = self.logging.pop_front().expect("its commit was awaited");
+                if !is_safe {
+                    return None;
+                }
+                self.safe.extend(gathered.shares);
+                gathered.receipt
+            }
+        }
+    }
+
+    /// Sees everything through after the connection has ended.
+    pub(super) async fn settle(mut self) {
+        let is_done = |outbox: &Self| {
+            outbox.gathered.records.is_empty()
+                && outbox.logging.is_empty()
+                && outbox.safe.is_empty()
+        };
+        while !is_done(&self) {
+            self.progress().await;
+        }
+    }
+
+    fn job(&mut self, job: &JobData) -> log::Job {
+        match &self.job {
+            Some((job_ref, logged)) if *job_ref == job.job_ref => logged.clone(),
+            _ => {
+                let job_ref = job.job_ref.to_string().into();
+                let logged = log::Job { job_ref, json: encode_job(job).into() };
+                self.job = Some((job.job_ref, logged.clone()));
+                logged
+            }
+        }
+    }
+}
+
+/// Waits for the commit that was begun first; for ever where there is none.
+async fn first(logging: &mut VecDeque<(Commit, Gathered)>) -> bool {
+    match logging.front_mut() {
+        Some((commit, _)) => commit.await,
+        None => std::future::pending().await,
+    }
+}

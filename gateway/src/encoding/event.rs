@@ -1,0 +1,249 @@
+//! Events as the stream and the log carry them.
+//!
+//! Hashes of blocks are in the order that Bitcoin's RPC prints; share and event ids are plain hex.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gateway_core::event::{
+    BlockFound, ConfigReloaded, ConnectionClosed, Event, ModeChanged, PrevhashSwitch,
+    ShareAccepted, ShareForwardResult, TemplateVerdict,
+};
+use gateway_core::ids::WorkerId;
+use gateway_core::reason::ReasonCode;
+use gateway_core::target::Difficulty;
+use serde::Serialize;
+
+use crate::log;
+
+/// The event in the form that the log numbers.
+pub(crate) fn encode_event(event: &Event) -> log::Event {
+    let fields = match event {
+        Event::ShareAccepted(event) => share_accepted(event),
+        Event::ShareForwardResult(event) => share_forward_result(event),
+        Event::TemplateVerdict(event) => template_verdict(event),
+        Event::PrevhashSwitch(event) => prevhash_switch(event),
+        Event::ConnectionClosed(event) => connection_closed(event),
+        Event::BlockFound(event) => block_found(event),
+        Event::ConfigReloaded(event) => config_reloaded(event),
+        Event::ModeChanged(event) => mode_changed(*event),
+        other => unreachable!("an event without a form: {}", other.name()),
+    };
+    log::Event { name: event.name(), fields }
+}
+
+fn json(fields: &impl Serialize) -> String {
+    serde_json::to_string(fields).expect("texts and numbers always encode")
+}
+
+/// Milliseconds to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn share_accepted(event: &ShareAccepted) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        share_id: Option<String>,
+        event_id: String,
+        channel_id: u32,
+        job_id: u32,
+        worker_id: Option<&'a str>,
+        miner_id: u64,
+        validation_level: &'static str,
+        sv2_response: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason_code: Option<&'static str>,
+        fee_tier: Option<&'a str>,
+        difficulty_target: Option<f64>,
+        timestamp_ms: u64,
+        gateway_instance_id: &'a str,
+    }
+    json(&Fields {
+        share_id: event.share_id.map(|id| id.to_string()),
+        event_id: event.event_id.to_string(),
+        channel_id: event.channel_id.0,
+        job_id: event.job_id.0,
+        worker_id: event.worker_id.as_ref().map(WorkerId::as_str),
+        miner_id: event.miner_id.0,
+        validation_level: event.validation_level.as_str(),
+        sv2_response: event.sv2_response.as_str(),
+        reason_code: event.sv2_response.reason_code().map(ReasonCode::as_str),
+        fee_tier: event.fee_tier.as_deref(),
+        difficulty_target: event.difficulty_target.map(Difficulty::as_f64),
+        timestamp_ms: event.timestamp_ms,
+        gateway_instance_id: event.gateway_instance_id.as_str(),
+    })
+}
+
+fn share_forward_result(event: &ShareForwardResult) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        share_id: String,
+        event_id: String,
+        forwarded: bool,
+        upstream_accepted: Option<bool>,
+        upstream_http_status: Option<u16>,
+        upstream_error: Option<&'a str>,
+        error_detail: Option<&'a str>,
+        reason_code: Option<&'static str>,
+        timestamp_ms: u64,
+        attempts: u32,
+    }
+    json(&Fields {
+        share_id: event.share_id.to_string(),
+        event_id: event.event_id.to_string(),
+        forwarded: event.forwarded,
+        upstream_accepted: event.upstream_accepted,
+        upstream_http_status: event.upstream_http_status,
+        upstream_error: event.upstream_error.as_deref(),
+        error_detail: event.error_detail.as_deref(),
+        reason_code: event.reason_code.map(ReasonCode::as_str),
+        timestamp_ms: event.timestamp_ms,
+        attempts: event.attempts,
+    })
+}
+
+fn template_verdict(event: &TemplateVerdict) -> String {
+    #[derive(Serialize)]
+    struct PolicyContext<'a> {
+        fee_tier: Option<&'a str>,
+        min_avg_fee_used: Option<u64>,
+    }
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        template_id: u64,
+        height: u32,
+        prev_hash: String,
+        mode: &'static str,
+        accepted: bool,
+        reason_code: &'a str,
+        reason_detail: Option<&'a str>,
+        policy_context: Option<PolicyContext<'a>>,
+        warnings: &'a [String],
+        checks: BTreeMap<&'a str, &'a str>,
+        policy_hash: Option<&'a str>,
+        judged_in_us: Option<u64>,
+        latency_ms: f64,
+        timestamp_ms: u64,
+    }
+    let verdict = &event.verdict;
+    let (fee_tier, min_avg_fee_used) = (verdict.fee_tier.as_deref(), verdict.min_avg_fee_used);
+    let has_context = fee_tier.is_some() || min_avg_fee_used.is_some();
+    json(&Fields {
+        template_id: event.template_id.0,
+        height: event.height,
+        prev_hash: event.prev_hash.to_string(),
+        mode: event.mode.as_str(),
+        accepted: verdict.accepted,
+        reason_code: &verdict.reason_code,
+        reason_detail: verdict.reason_detail.as_deref(),
+        policy_context: has_context.then_some(PolicyContext { fee_tier, min_avg_fee_used }),
+        warnings: &verdict.warnings,
+        checks: verdict.checks.iter().map(|(name, said)| (name.as_str(), said.as_str())).collect(),
+        policy_hash: verdict.policy_hash.as_deref(),
+        judged_in_us: verdict.judged_in_us,
+        latency_ms: millis(event.latency),
+        timestamp_ms: event.timestamp_ms,
+    })
+}
+
+fn prevhash_switch(event: &PrevhashSwitch) -> String {
+    #[derive(Serialize)]
+    struct Fields {
+        prev_hash: String,
+        previous_prev_hash: Option<String>,
+        height: u32,
+        template_id: Option<u64>,
+        mode: &'static str,
+        outcome: &'static str,
+        reason_code: Option<&'static str>,
+        observed_at_ms: u64,
+        tip_seen_at_ms: u64,
+        verdict_after_ms: Option<f64>,
+        held_after_ms: Option<f64>,
+        ended_after_ms: f64,
+        timestamp_ms: u64,
+    }
+    json(&Fields {
+        prev_hash: event.prev_hash.to_string(),
+        previous_prev_hash: event.previous_prev_hash.map(|hash| hash.to_string()),
+        height: event.height,
+        template_id: event.template_id.map(|id| id.0),
+        mode: event.mode.as_str(),
+        outcome: event.outcome.as_str(),
+        reason_code: event.reason_code.map(ReasonCode::as_str),
+        observed_at_ms: event.observed_at_ms,
+        tip_seen_at_ms: event.tip_seen_at_ms,
+        verdict_after_ms: event.verdict_after.map(millis),
+        held_after_ms: event.held_after.map(millis),
+        ended_after_ms: millis(event.ended_after),
+        timestamp_ms: event.timestamp_ms,
+    })
+}
+
+fn connection_closed(event: &ConnectionClosed) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        miner_id: u64,
+        reason_code: Option<&'static str>,
+        detail: &'a str,
+        prev_hash: Option<String>,
+        duration_ms: f64,
+        timestamp_ms: u64,
+    }
+    json(&Fields {
+        miner_id: event.miner_id.0,
+        reason_code: event.reason_code.map(ReasonCode::as_str),
+        detail: &event.detail,
+        prev_hash: event.prev_hash.map(|hash| hash.to_string()),
+        duration_ms: millis(event.duration),
+        timestamp_ms: event.timestamp_ms,
+    })
+}
+
+fn block_found(event: &BlockFound) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        hash: String,
+        height: u32,
+        share_id: String,
+        worker_id: &'a str,
+        accepted: Option<bool>,
+        results: &'a [String],
+        timestamp_ms: u64,
+    }
+    json(&Fields {
+        hash: event.hash.to_string(),
+        height: event.height,
+        share_id: event.share_id.to_string(),
+        worker_id: event.worker_id.as_str(),
+        accepted: event.accepted,
+        results: &event.results,
+        timestamp_ms: event.timestamp_ms,
+    })
+}
+
+fn config_reloaded(event: &ConfigReloaded) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        applied: bool,
+        changed: &'a [String],
+        problems: &'a [String],
+        timestamp_ms: u64,
+    }
+    let ConfigReloaded { applied, changed, problems, timestamp_ms } = event;
+    let (applied, timestamp_ms) = (*applied, *timestamp_ms);
+    json(&Fields { applied, changed, problems, timestamp_ms })
+}
+
+fn mode_changed(event: ModeChanged) -> String {
+    #[derive(Serialize)]
+    struct Fields {
+        from: &'static str,
+        to: &'static str,
+        timestamp_ms: u64,
+    }
+    let (from, to) = (event.from.as_str(), event.to.as_str());
+    json(&Fields { from, to, timestamp_ms: event.timestamp_ms })
+}

@@ -1,0 +1,9 @@
+//! JSON, the one place where the gateway's own data take that form: events, and what pools get.
+
+mod event;
+mod forward;
+
+pub(crate) use event::encode_event;
+pub(crate) use forward::{
+    decode_share, encode_batch, encode_job, encode_share, parse_pool_answer,
+};

@@ -1,0 +1,98 @@
+//! Who may use what is not a probe.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use ring::digest::{SHA256, digest};
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use super::error;
+use crate::config::is_loopback_address;
+
+/// Knows the key, and whether only this machine can reach the listener.
+pub(super) struct Guard {
+    key: Option<SecretString>,
+    is_loopback: bool,
+}
+
+impl Guard {
+    pub(super) fn new(key: Option<SecretString>, http_addr: &str) -> Self {
+        Self { key, is_loopback: is_loopback_address(http_addr) }
+    }
+
+    /// Why the request is refused, if it is.
+    fn objection(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+        let given = request.headers().get("x-api-key");
+        if let Some(key) = &self.key {
+            let is_right = given.is_some_and(|given| is_same(key, given.as_bytes()));
+            let problem = "the X-API-Key header is missing or wrong";
+            return (!is_right).then_some((StatusCode::UNAUTHORIZED, problem));
+        }
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        if !self.is_loopback {
+            let problem = "off loopback nothing changes without a key; set gateway.http_api_key";
+            return Some((StatusCode::FORBIDDEN, problem));
+        }
+        // A page in a browser on this machine must not change anything.
+        request
+            .headers()
+            .contains_key(header::ORIGIN)
+            .then_some((StatusCode::FORBIDDEN, "not from a web page; set gateway.http_api_key"))
+    }
+}
+
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard.objection(&request) {
+        Some((code, problem)) => error(code, problem),
+        None => next.run(request).await,
+    }
+}
+
+/// Compares digests in constant time, so that neither content nor length of the key shows.
+fn is_same(key: &SecretString, given: &[u8]) -> bool {
+    let key = digest(&SHA256, key.expose_secret().as_bytes());
+    key.as_ref().ct_eq(digest(&SHA256, given).as_ref()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(None, "127.0.0.1:8080", Method::GET, &[], None)]
+    #[case(None, "127.0.0.1:8080", Method::POST, &[], None)]
+    #[case(None, "127.0.0.1:8080", Method::POST, &[("origin", "http://x")], Some(403))]
+    #[case(None, "0.0.0.0:8080", Method::GET, &[], None)]
+    #[case(None, "0.0.0.0:8080", Method::POST, &[], Some(403))]
+    #[case(Some("key"), "127.0.0.1:8080", Method::GET, &[], Some(401))]
+    #[case(Some("key"), "0.0.0.0:8080", Method::POST, &[("x-api-key", "kez")], Some(401))]
+    #[case(Some("key"), "0.0.0.0:8080", Method::POST, &[("x-api-key", "key")], None)]
+    fn requests_are_judged(
+        #[case] key: Option<&str>,
+        #[case] address: &str,
+        #[case] method: Method,
+        #[case] headers: &[(&str, &str)],
+        #[case] refused: Option<u16>,
+    ) {
+        let mut request = Request::builder().method(method).uri("/api/v1/drain");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let guard = Guard::new(key.map(SecretString::from), address);
+        let objection = guard.objection(&request.body(Body::empty()).unwrap());
+        assert_eq!(objection.map(|(code, _)| code.as_u16()), refused);
+    }
+}

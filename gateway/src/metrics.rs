@@ -1,0 +1,198 @@
+//! What is counted. Label sets are closed: no id, name or address is a label.
+
+use std::sync::atomic::AtomicU64;
+
+use gateway_core::event::{Event, Sv2Response};
+use gateway_core::reason::ReasonCode;
+use gateway_core::session::Notice;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::config::EscapeHatch;
+
+type Label = [(&'static str, String); 1];
+type CounterBy = Family<Label, Counter>;
+type GaugeBy = Family<Label, Gauge>;
+
+/// Upper bounds of the latency histograms, seconds.
+const LATENCY_BUCKETS: [f64; 12] =
+    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Every metric of the gateway.
+pub(crate) struct Metrics {
+    registry: Registry,
+    shares: CounterBy,
+    share_results: CounterBy,
+    verdicts: CounterBy,
+    verdict_seconds: Histogram,
+    switches: CounterBy,
+    switch_seconds: Histogram,
+    connections_closed: CounterBy,
+    blocks: CounterBy,
+    notices: CounterBy,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Counter,
+    pub(crate) ignored_verdicts: CounterBy,
+    pub(crate) link_faults: CounterBy,
+    pub(crate) up: GaugeBy,
+    pub(crate) queue_length: GaugeBy,
+    pub(crate) queue_capacity: GaugeBy,
+    pub(crate) events_dropped: Counter,
+    pub(crate) template_age_seconds: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut all = Self {
+            registry: Registry::with_prefix("gateway"),
+            shares: Family::default(),
+            share_results: Family::default(),
+            verdicts: Family::default(),
+            verdict_seconds: Histogram::new(LATENCY_BUCKETS),
+            switches: Family::default(),
+            switch_seconds: Histogram::new(LATENCY_BUCKETS),
+            connections_closed: Family::default(),
+            blocks: Family::default(),
+            notices: Family::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            ignored_verdicts: Family::default(),
+            link_faults: Family::default(),
+            up: Family::default(),
+            queue_length: Family::default(),
+            queue_capacity: Family::default(),
+            events_dropped: Counter::default(),
+            template_age_seconds: Gauge::default(),
+        };
+        let registry = &mut all.registry;
+        registry.register("shares", "Submissions by answer or reason", all.shares.clone());
+        registry.register("share_results", "Results by reason", all.share_results.clone());
+        registry.register("template_verdicts", "Verdicts by code", all.verdicts.clone());
+        registry.register(
+            "template_verdict_seconds",
+            "From proposal to verdict",
+            all.verdict_seconds.clone(),
+        );
+        registry.register("prevhash_switches", "Tips by outcome", all.switches.clone());
+        registry.register(
+            "prevhash_switch_seconds",
+            "From a tip's first template to its end",
+            all.switch_seconds.clone(),
+        );
+        registry.register(
+            "connections_closed",
+            "Ended miner connections by reason",
+            all.connections_closed.clone(),
+        );
+        registry.register("blocks_found", "Blocks by fate", all.blocks.clone());
+        registry.register("session_notices", "What miners did", all.notices.clone());
+        registry.register("connections", "Miner connections", all.connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections refused before the handshake",
+            all.connections_refused.clone(),
+        );
+        registry.register(
+            "verdicts_ignored",
+            "Verdicts that changed nothing, by cause",
+            all.ignored_verdicts.clone(),
+        );
+        registry.register("link_faults", "Internal link faults", all.link_faults.clone());
+        registry.register("up", "Whether it can be reached or written", all.up.clone());
+        registry.register("queue_length", "What waits in a queue", all.queue_length.clone());
+        registry.register("queue_capacity", "Bound of a queue", all.queue_capacity.clone());
+        registry.register(
+            "events_dropped",
+            "Events other than shares that the failing log had no room for",
+            all.events_dropped.clone(),
+        );
+        registry.register(
+            "template_age_seconds",
+            "Age of the work that miners are on",
+            all.template_age_seconds.clone(),
+        );
+        all
+    }
+
+    /// Shows the open hatches, each as a gauge that is 1.
+    pub(crate) fn show_hatches(&mut self, open: impl Iterator<Item = EscapeHatch>) {
+        let family = GaugeBy::default();
+        for hatch in open {
+            family.get_or_create(&label("name", hatch.variable())).set(1);
+        }
+        let help = "Open escape hatches: what is forbidden by default and allowed here";
+        self.registry.register("escape_hatch_active", help, family);
+    }
+
+    /// Counts what an event tells.
+    pub(crate) fn count(&self, event: &Event) {
+        match event {
+            Event::ShareAccepted(event) => {
+                let answer = match event.sv2_response {
+                    Sv2Response::Success => "success",
+                    Sv2Response::Error(reason) => reason.as_str(),
+                };
+                self.shares.get_or_create(&label("answer", answer)).inc();
+            }
+            Event::ShareForwardResult(event) => {
+                let result = event.reason_code.map_or("accepted", ReasonCode::as_str);
+                self.share_results.get_or_create(&label("result", result)).inc();
+            }
+            Event::TemplateVerdict(event) => {
+                let code = label("code", &event.verdict.reason_code);
+                self.verdicts.get_or_create(&code).inc();
+                self.verdict_seconds.observe(event.latency.as_secs_f64());
+            }
+            Event::PrevhashSwitch(event) => {
+                let outcome = label("outcome", event.outcome.as_str());
+                self.switches.get_or_create(&outcome).inc();
+                self.switch_seconds.observe(event.ended_after.as_secs_f64());
+            }
+            Event::ConnectionClosed(event) => {
+                let reason = event.reason_code.map_or("peer_left", ReasonCode::as_str);
+                self.connections_closed.get_or_create(&label("reason", reason)).inc();
+            }
+            Event::BlockFound(event) => {
+                let fate = match event.accepted {
+                    Some(true) => "accepted",
+                    Some(false) => "rejected",
+                    None => "unanswered",
+                };
+                self.blocks.get_or_create(&label("fate", fate)).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts what a session noticed.
+    pub(crate) fn notice(&self, notice: Notice) {
+        let (name, reason) = match notice {
+            Notice::UnknownExtension => ("unknown_extension", None),
+            Notice::WrongChannelBit => ("wrong_channel_bit", None),
+            Notice::UnexpectedTlv => ("unexpected_tlv", None),
+            Notice::ChannelOpened => ("channel_opened", None),
+            Notice::ChannelClosed => ("channel_closed", None),
+            Notice::OpenRefused(reason) => ("open_refused", Some(reason)),
+            Notice::UpdateRefused(reason) => ("update_refused", Some(reason)),
+            Notice::CustomJobRefused => ("custom_job_refused", None),
+            _ => ("other", None),
+        };
+        let name = reason.map_or_else(|| name.to_owned(), |reason| format!("{name}:{reason}"));
+        self.notices.get_or_create(&[("notice", name)]).inc();
+    }
+
+    /// The text that `/metrics` serves (OpenMetrics).
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string cannot fail");
+        text
+    }
+}
+
+pub(crate) fn label(name: &'static str, value: &str) -> Label {
+    [(name, value.to_owned())]
+}

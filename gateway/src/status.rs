@@ -1,0 +1,161 @@
+//! How things stand, for probes and people.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::admission::Admission;
+use crate::blocks::BlockSubmitter;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::{Config, EscapeHatch};
+use crate::forwarder::ForwardLevel;
+use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS};
+use crate::log::LogStatus;
+use crate::metrics::{Metrics, label};
+use crate::recorder::Recorder;
+
+/// Everything that tells how things stand.
+pub(crate) struct Status {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) board: Arc<Board>,
+    pub(crate) shared: Arc<gateway_core::SharedState>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) blocks: Arc<BlockSubmitter>,
+    pub(crate) forward: watch::Receiver<ForwardLevel>,
+    pub(crate) verifier_up: Arc<AtomicBool>,
+    pub(crate) pool_up: watch::Receiver<bool>,
+    pub(crate) draining: Arc<AtomicBool>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    instance: &'a str,
+    version: &'static str,
+    mode: &'static str,
+    uptime_ms: u128,
+    draining: bool,
+    ready: bool,
+    missing: Vec<&'static str>,
+    log: String,
+    connections: usize,
+    channels: usize,
+    template: Option<TemplateReport>,
+    shares_queued: usize,
+    posts_in_flight: usize,
+    blocks_in_submission: usize,
+    verifier_http_url: &'a str,
+    escape_hatches: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct TemplateReport {
+    template_id: u64,
+    source: String,
+    height: u32,
+    prev_hash: String,
+    age_ms: u64,
+}
+
+impl Status {
+    /// What keeps the gateway from serving miners as it should; empty when it is ready.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let mode = self.config.gateway.mode;
+        let has_template = self.board.publication().is_some() || !mode.serves_miners();
+        let checks = [
+            ("not_draining", !self.is(&self.draining)),
+            ("log", self.recorder.log().status() == LogStatus::Writing),
+            ("template_source", self.board.upstream()),
+            ("template", has_template),
+            ("verifier", self.is(&self.verifier_up) || !mode.gates_jobs()),
+            ("share_upstream", *self.pool_up.borrow() || !mode.serves_miners()),
+        ];
+        checks.into_iter().filter(|(_, fine)| !fine).map(|(name, _)| name).collect()
+    }
+
+    /// The report of `/api/v1/status`, as JSON.
+    pub(crate) fn report(&self) -> String {
+        let now = self.clock.now();
+        let (missing, level) = (self.missing(), *self.forward.borrow());
+        let template = self.board.publication().map(|publication| {
+            let template = publication.work.template();
+            TemplateReport {
+                template_id: template.template_id.0,
+                source: template.source.clone(),
+                height: template.height,
+                prev_hash: template.prev_hash.to_string(),
+                age_ms: now.unix_ms.saturating_sub(template.observed_at_ms),
+            }
+        });
+        let report = Report {
+            instance: &self.config.gateway.gateway_instance_id,
+            version: env!("CARGO_PKG_VERSION"),
+            mode: self.config.gateway.mode.as_str(),
+            uptime_ms: now.mono.as_millis(),
+            draining: self.is(&self.draining),
+            ready: missing.is_empty(),
+            missing,
+            log: match self.recorder.log().status() {
+                LogStatus::Writing => "writing".to_owned(),
+                LogStatus::Failing { why } => format!("failing: {why}"),
+            },
+            connections: self.admission.open(),
+            channels: self.shared.channels(),
+            template,
+            shares_queued: level.queued,
+            posts_in_flight: level.in_flight,
+            blocks_in_submission: self.blocks.under_way(),
+            verifier_http_url: &self.config.gateway.verifier_http_url,
+            escape_hatches: self.config.hatches.iter().copied().map(EscapeHatch::variable).collect(),
+        };
+        serde_json::to_string(&report).expect("texts and numbers always encode")
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn refresh_gauges(&self) {
+        let (metrics, share) = (&self.metrics, &self.config.share);
+        let level = *self.forward.borrow();
+        let queues = [
+            ("connections", self.admission.open(), self.config.limits.max_connections),
+            ("channels", self.shared.channels(), CHANNELS),
+            ("replay_window", self.shared.replay_window_len(), share.dedup_window_size),
+            ("templates", self.shared.templates(), self.config.timing.template_cache_size),
+            ("forward_queue", level.queued, share.queue_size),
+            ("forward_in_flight", level.in_flight, share.max_in_flight),
+            ("blocks", self.blocks.under_way(), BLOCKS_IN_SUBMISSION),
+        ];
+        for (name, length, capacity) in queues {
+            let name = label("queue", name);
+            metrics.queue_length.get_or_create(&name).set(gauge(length));
+            metrics.queue_capacity.get_or_create(&name).set(gauge(capacity));
+        }
+        let up = [
+            ("log", self.recorder.log().status() == LogStatus::Writing),
+            ("template_source", self.board.upstream()),
+            ("verifier", self.is(&self.verifier_up)),
+            ("share_upstream", *self.pool_up.borrow()),
+        ];
+        for (name, is_up) in up {
+            metrics.up.get_or_create(&label("of", name)).set(i64::from(is_up));
+        }
+        metrics.connections.set(gauge(self.admission.open()));
+        let now = self.clock.now();
+        let age = self.board.publication().map_or(0, |publication| {
+            now.unix_ms.saturating_sub(publication.work.template().observed_at_ms)
+        });
+        metrics.template_age_seconds.set(age as f64 / 1000.0);
+    }
+
+    fn is(&self, flag: &AtomicBool) -> bool {
+        flag.load(Ordering::Relaxed)
+    }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
