@@ -1,1 +1,22 @@
 //! Judges block templates against policy and consensus.
+//!
+//! [`run`] serves any number of gateways over NDJSON ([`verifier_protocol`]) and operators over
+//! HTTP. Each template is judged by the operator's rules ([`policy`]) and then re-derived from its
+//! bytes ([`consensus`]), away from the event loop. A shell moves bytes; what it decides itself
+//! (which proposal comes next, which verdicts are kept) has no I/O.
+#![forbid(unsafe_code)]
+
+mod app;
+mod config;
+mod history;
+mod http;
+mod judge;
+mod link;
+mod metrics;
+mod policies;
+mod queue;
+mod service;
+
+pub use app::{Error, Reload, run, run_reloadable};
+pub use config::{Config, ConfigProblem, LogFormat, Origins};
+pub use policies::check_policy_file;

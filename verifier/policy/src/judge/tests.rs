@@ -20,6 +20,7 @@ fn good() -> TemplateFacts {
     }
 }
 
+type Mend = fn(&mut Facts);
 type Change = fn(&mut Policy, &mut Facts);
 
 fn judged(change: Change) -> PolicyOutcome {
@@ -77,7 +78,7 @@ fn the_bounds_themselves_pass(#[case] change: Change, #[case] total_fees: u64) {
 fn the_rules_are_asked_in_the_order_of_the_reference() {
     // Everything is wrong; what is found is mended, one after the other.
     let (policy, mut facts) = (Policy::default(), good());
-    let mend: [(&str, fn(&mut TemplateFacts)); 10] = [
+    let mend: [(&str, Mend); 10] = [
         ("protocol_version_mismatch", |f| f.protocol_version = 2),
         ("prev_hash_len_mismatch", |f| f.prev_hash = "0".repeat(64)),
         ("invalid_prev_hash", |f| f.prev_hash = "1".repeat(64)),

@@ -1,0 +1,184 @@
+//! Puts the daemon together and takes it apart again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::{Env, Listener, Shutdown, Tasks};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::history::History;
+use crate::metrics::Metrics;
+use crate::policies::Policies;
+use crate::service::Service;
+use crate::{http, link};
+
+/// How long judgements under way may take after the shutdown.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+/// How long the last answers may take to leave their connections.
+const LINGER: Duration = Duration::from_millis(20);
+/// How long to wait when a connection cannot be accepted, mostly for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why the verifier did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; free it or change {key}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// Asks a running verifier to read its policy file again.
+#[derive(Debug, Clone, Default)]
+pub struct Reload(Arc<Notify>);
+
+impl Reload {
+    /// Nothing is asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks. A policy with problems is refused, and the old one stays.
+    pub fn request(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Runs the verifier until `shutdown`, then judges what it already holds. No task of it remains
+/// when this returns or is dropped.
+///
+/// # Errors
+/// An address cannot be listened on. A policy that cannot be loaded is no error here: everything
+/// is rejected with `policy_load_error` until one is.
+pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_reloadable(env, config, shutdown, Reload::new()).await
+}
+
+/// Like [`run`], with a way to have the policy file read again.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_reloadable(
+    env: Env,
+    config: Config,
+    shutdown: Shutdown,
+    reload: Reload,
+) -> Result<(), Error> {
+    let gateways = listen(&env, "listen_addr", &config.listen_addr).await?;
+    let operators = listen(&env, "http_addr", &config.http_addr).await?;
+    let tasks = OwnTasks(Tasks::new());
+    let env = Env { tasks: tasks.0.clone(), ..env };
+    let service = Arc::new(build(env, &config, shutdown.clone()));
+    announce(&service, gateways.as_ref(), operators.as_ref());
+
+    let on_loopback = operators.local_addr().ip().is_loopback();
+    let router = http::router(Arc::clone(&service), on_loopback);
+    let links = Arc::new(Semaphore::new(config.max_links));
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = platform::serve::serve(operators, router, tasks.0.clone()) => {}
+        () = accept(gateways, Arc::clone(&service), Arc::clone(&links)) => {}
+        () = reloads(&service, reload) => {}
+    }
+    let all = u32::try_from(config.max_links).unwrap_or(u32::MAX);
+    if timeout(DRAIN_GRACE, links.acquire_many(all)).await.is_err() {
+        tracing::warn!("judgements still under way are cut off");
+    }
+    tokio::time::sleep(LINGER).await;
+    tasks.end().await;
+    Ok(())
+}
+
+async fn listen(env: &Env, key: &'static str, address: &str) -> Result<Box<dyn Listener>, Error> {
+    let listening = env.net.listen(address).await;
+    listening.map_err(|error| Error::Listen { key, address: address.to_owned(), error })
+}
+
+fn build(env: Env, config: &Config, shutdown: Shutdown) -> Service {
+    Service {
+        policies: Policies::load(Arc::clone(&env.storage), config.policy_file.clone()),
+        history: History::new(config.verdict_history_size),
+        metrics: Metrics::new(),
+        shutdown,
+        http_api_key: config.http_api_key.clone(),
+        started_at_ms: env.wall.unix_ms(),
+        env,
+    }
+}
+
+fn announce(service: &Service, gateways: &dyn Listener, operators: &dyn Listener) {
+    tracing::info!(
+        listen_addr = %gateways.local_addr(),
+        http_addr = %operators.local_addr(),
+        "serving verdicts"
+    );
+    if service.http_api_key.is_none() && !operators.local_addr().ip().is_loopback() {
+        tracing::warn!("HTTP is served off loopback without a key: anyone may read verdicts");
+    }
+    match service.policies.current() {
+        Ok(versioned) => tracing::info!(policy_hash = versioned.hash, "policy loaded"),
+        Err(problems) => {
+            tracing::error!(problems, "no policy: every template will be rejected");
+        }
+    }
+}
+
+async fn accept(mut gateways: Box<dyn Listener>, service: Arc<Service>, links: Arc<Semaphore>) {
+    loop {
+        let stream = match gateways.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "gateway not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&links).try_acquire_owned() else {
+            tracing::warn!(peer = %stream.peer, "gateway refused: max_links are connected");
+            service.metrics.links_refused.inc();
+            continue;
+        };
+        let served = link::serve(Arc::clone(&service), stream);
+        drop(service.env.tasks.spawn("gateway_link", async move {
+            served.await;
+            drop(permit);
+        }));
+    }
+}
+
+async fn reloads(service: &Service, reload: Reload) {
+    loop {
+        reload.0.notified().await;
+        service.reload_policy();
+    }
+}
+
+/// The daemon's tasks, kept apart from those of whoever runs it, so that they can be ended alone.
+struct OwnTasks(Tasks);
+
+impl OwnTasks {
+    /// Ends the tasks and waits until they are gone.
+    async fn end(&self) {
+        self.0.abort_all();
+        while self.0.live() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for OwnTasks {
+    /// A daemon that is cut off takes its tasks with it.
+    fn drop(&mut self) {
+        self.0.abort_all();
+    }
+}

@@ -1,0 +1,291 @@
+//! The daemon's own configuration; the policy is a file of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use platform::Storage;
+use policy::table::{self, TableReader};
+use secrecy::{ExposeSecret, SecretString};
+use toml::{Table, Value};
+
+/// Something wrong with a key.
+pub use policy::table::Problem as ConfigProblem;
+
+/// Set in the environment to serve HTTP off loopback without a key (reading only).
+const ALLOW_NO_API_KEY: &str = "VELDRA_ALLOW_NO_API_KEY";
+
+/// What the environment's overrides begin with.
+const ENVIRONMENT_PREFIX: &str = "VERIFIER__";
+
+/// Where the daemon listens and what it keeps.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gateways connect, `host:port`. Default 127.0.0.1:5001.
+    pub listen_addr: String,
+    /// Where HTTP is served, `host:port`. Default 127.0.0.1:8081.
+    pub http_addr: String,
+    /// The policy file; without one the default policy judges.
+    pub policy_file: Option<PathBuf>,
+    /// What `X-API-Key` must be; required where `http_addr` is not loopback.
+    pub http_api_key: Option<SecretString>,
+    /// How many verdicts `/api/v1/verdicts` remembers, 1 to 100000. Default 1000.
+    pub verdict_history_size: usize,
+    /// How many gateways may be connected at once, 1 to 10000. Default 64.
+    pub max_links: usize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines there are, as `tracing_subscriber` filters. Default `info`.
+    pub log_filter: String,
+    /// Where the values came from, for [`Config::print`].
+    pub origins: Origins,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which keys were set in the file and which in the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    file: BTreeSet<String>,
+    environment: BTreeSet<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen_addr: "127.0.0.1:5001".to_owned(),
+            http_addr: "127.0.0.1:8081".to_owned(),
+            policy_file: None,
+            http_api_key: None,
+            verdict_history_size: 1000,
+            max_links: 64,
+            log_format: LogFormat::Text,
+            log_filter: "info".to_owned(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file's text; `VERIFIER__KEY` in `environment` goes before `key` in the file.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn from_toml(
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        storage: &dyn Storage,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let mut table = table::parse(text).map_err(|problem| vec![problem])?;
+        let mut origins =
+            Origins { file: table.keys().cloned().collect(), environment: BTreeSet::new() };
+        override_from(environment, &mut table, &mut origins);
+        let mut root = TableReader::root(table);
+        let config = Self::read(&mut root, storage, origins);
+        let unguarded = config.http_api_key.is_none() && !is_loopback(&config.http_addr);
+        if unguarded && !environment.contains_key(ALLOW_NO_API_KEY) {
+            let text = format!(
+                "required because http_addr ({}) is not loopback; set it or http_api_key_file",
+                config.http_addr
+            );
+            root.problem("http_api_key", text);
+        }
+        let problems = root.finish();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    fn read(from: &mut TableReader, storage: &dyn Storage, origins: Origins) -> Self {
+        let default = Self::default();
+        let listen_addr = address(from, "listen_addr", default.listen_addr);
+        let http_addr = address(from, "http_addr", default.http_addr);
+        let policy_file = from.text("policy_file").map(PathBuf::from);
+        let http_api_key = api_key(from, storage);
+        Self {
+            listen_addr,
+            http_addr,
+            policy_file,
+            http_api_key,
+            verdict_history_size: size(from, "verdict_history_size", 1000, 100_000),
+            max_links: size(from, "max_links", 64, 10_000),
+            log_format: from
+                .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            log_filter: from.text("log_filter").unwrap_or(default.log_filter),
+            origins,
+        }
+    }
+
+    /// The effective values as TOML, each with where it came from; the key is redacted.
+    pub fn print(&self) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: String| {
+            let origin = match () {
+                () if self.origins.environment.contains(key) => {
+                    format!("{ENVIRONMENT_PREFIX}{}", key.to_ascii_uppercase())
+                }
+                () if self.origins.file.contains(key) => "file".to_owned(),
+                () => "default".to_owned(),
+            };
+            writeln!(text, "{key} = {value} # {origin}").expect("a String takes any text");
+        };
+        line("listen_addr", quoted(&self.listen_addr));
+        line("http_addr", quoted(&self.http_addr));
+        if let Some(file) = &self.policy_file {
+            line("policy_file", quoted(&file.to_string_lossy()));
+        }
+        if self.http_api_key.is_some() {
+            line("http_api_key", quoted("[redacted]"));
+        }
+        line("verdict_history_size", self.verdict_history_size.to_string());
+        line("max_links", self.max_links.to_string());
+        let log_format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        line("log_format", quoted(log_format));
+        line("log_filter", quoted(&self.log_filter));
+        text
+    }
+}
+
+fn override_from(environment: &BTreeMap<String, String>, table: &mut Table, origins: &mut Origins) {
+    for (name, value) in environment {
+        let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        let key = key.to_ascii_lowercase();
+        let value = match value.parse::<i64>() {
+            Ok(number) if key.ends_with("_size") || key.starts_with("max_") => {
+                Value::Integer(number)
+            }
+            _ => Value::String(value.clone()),
+        };
+        origins.environment.insert(key.clone());
+        table.insert(key, value);
+    }
+}
+
+fn address(from: &mut TableReader, key: &'static str, default: String) -> String {
+    let Some(address) = from.text(key) else { return default };
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+        from.problem(key, format!("\"{address}\" is no address; write host:port"));
+    }
+    address
+}
+
+fn api_key(from: &mut TableReader, storage: &dyn Storage) -> Option<SecretString> {
+    let inline = from.text("http_api_key").map(SecretString::from);
+    let Some(file) = from.text("http_api_key_file") else {
+        return nonempty(from, "http_api_key", inline?);
+    };
+    if inline.is_some() {
+        from.problem("http_api_key_file", "http_api_key is set as well; keep one of them");
+    }
+    match storage.read(Path::new(&file)).map(String::from_utf8) {
+        Ok(Ok(text)) => {
+            nonempty(from, "http_api_key_file", SecretString::from(text.trim().to_owned()))
+        }
+        Ok(Err(_)) => {
+            from.problem("http_api_key_file", format!("{file} is not UTF-8"));
+            None
+        }
+        Err(error) => {
+            from.problem("http_api_key_file", format!("{file} cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn nonempty(
+    from: &mut TableReader,
+    key: &'static str,
+    secret: SecretString,
+) -> Option<SecretString> {
+    if secret.expose_secret().is_empty() {
+        from.problem(key, "is empty; write a long random text");
+        return None;
+    }
+    Some(secret)
+}
+
+fn size(from: &mut TableReader, key: &'static str, default: u64, max: u64) -> usize {
+    usize::try_from(from.integer(key, default, 1..=max)).expect("bounded well below 2^32")
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+fn quoted(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Config::from_toml(text, &environment, &platform::real::Disk)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_documented_default() {
+        let config = read("", &[]).unwrap();
+        assert_eq!(config.listen_addr, "127.0.0.1:5001");
+        assert_eq!(config.http_addr, "127.0.0.1:8081");
+        assert_eq!(config.print(), Config::default().print());
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file_and_is_shown() {
+        let environment = [("VERIFIER__MAX_LINKS", "3"), ("PATH", "/bin")];
+        let config = read("max_links = 2\nlog_filter = \"debug\"", &environment).unwrap();
+        assert_eq!(config.max_links, 3);
+        let print = config.print();
+        assert!(print.contains("max_links = 3 # VERIFIER__MAX_LINKS\n"), "{print}");
+        assert!(print.contains("log_filter = \"debug\" # file\n"), "{print}");
+    }
+
+    #[test]
+    fn the_key_is_never_printed() {
+        let config = read("http_api_key = \"hunter2\"", &[]).unwrap();
+        assert!(!config.print().contains("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[rstest]
+    #[case("listen_adr = \"a:1\"", "listen_adr: unknown key; did you mean \"listen_addr\"?")]
+    #[case("listen_addr = 5001", "listen_addr: expected a text, found integer")]
+    #[case("listen_addr = \"5001\"", "listen_addr: \"5001\" is no address; write host:port")]
+    #[case("max_links = 0", "max_links: 0 is out of range; use 1 to 10000")]
+    #[case("http_api_key = \"\"", "http_api_key: is empty; write a long random text")]
+    #[case(
+        "http_addr = \"0.0.0.0:8081\"",
+        "http_api_key: required because http_addr (0.0.0.0:8081) is not loopback; set it or \
+         http_api_key_file"
+    )]
+    fn a_problem_names_its_key_and_the_fix(#[case] text: &str, #[case] expect: &str) {
+        assert_eq!(read(text, &[]).unwrap_err(), [expect]);
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let text = "listen_addr = 1\nmax_links = \"x\"\nhttp_api_key_file = \"/nowhere/at/all\"";
+        let problems = read(text, &[("VERIFIER__COLOUR", "red")]).unwrap_err();
+        assert_eq!(problems.len(), 4, "{problems:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What operators and probes are served.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use policy::table::Problem;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use crate::history::Page;
+use crate::policies::Versioned;
+use crate::service::Service;
+
+/// The most verdicts in one page.
+const MAX_PAGE: usize = 1000;
+/// Verdicts in a page that asks for no number.
+const DEFAULT_PAGE: usize = 100;
+
+/// The routes. `on_loopback`: only this machine can reach them, so no key is asked for.
+pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
+    let guarded = Router::new()
+        .route("/status", get(status))
+        .route("/api/v1/verdicts", get(verdicts))
+        .route("/api/v1/policy", get(policy).put(replace_policy).post(replace_policy))
+        .route("/api/v1/policy/reload", post(reload_policy));
+    let guarded = if on_loopback {
+        guarded
+    } else {
+        guarded.layer(middleware::from_fn_with_state(Arc::clone(&service), authorize))
+    };
+    Router::new()
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .with_state(service)
+}
+
+/// Without a configured key, reading is allowed (the operator said so) and changing is not.
+async fn authorize(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let allowed = match &service.http_api_key {
+        Some(key) => has_key(request.headers(), key.expose_secret()),
+        None => request.method() == Method::GET,
+    };
+    if allowed {
+        return next.run(request).await;
+    }
+    let body = json!({"error": "X-API-Key is missing or wrong"});
+    (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+}
+
+fn has_key(headers: &HeaderMap, key: &str) -> bool {
+    let given = headers.get("x-api-key").map_or(&[][..], |value| value.as_bytes());
+    given.ct_eq(key.as_bytes()).into()
+}
+
+async fn ready(State(service): State<Arc<Service>>) -> Response {
+    let mut missing = Vec::new();
+    if let Err(problems) = service.policies.current() {
+        missing.push(format!("policy: {problems}"));
+    }
+    if service.shutdown.is_cancelled() {
+        missing.push("draining".to_owned());
+    }
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": missing.is_empty(), "missing": missing}))).into_response()
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], service.metrics.render()).into_response()
+}
+
+async fn status(State(service): State<Arc<Service>>) -> Response {
+    let current = service.policies.current();
+    let now_ms = service.env.wall.unix_ms();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocol_version": verifier_protocol::PROTOCOL_VERSION,
+        "started_at_ms": service.started_at_ms,
+        "uptime_secs": now_ms.saturating_sub(service.started_at_ms) / 1000,
+        "policy_hash": current.as_ref().ok().map(|versioned| versioned.hash.clone()),
+        "policy_error": current.err(),
+        "links": service.metrics.links.get(),
+        "waiting_proposals": service.metrics.waiting.get(),
+        "verdicts": service.history.total(),
+    }))
+    .into_response()
+}
+
+/// Which verdicts are asked for.
+#[derive(Deserialize)]
+struct PageQuery {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn verdicts(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<PageQuery>,
+) -> Json<Page> {
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    Json(service.history.page(query.before, limit))
+}
+
+async fn policy(State(service): State<Arc<Service>>) -> Response {
+    match service.policies.current() {
+        Ok(versioned) => in_force(&versioned),
+        Err(problems) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": problems}))).into_response()
+        }
+    }
+}
+
+async fn replace_policy(State(service): State<Arc<Service>>, text: String) -> Response {
+    outcome(&service, service.policies.replace(&text))
+}
+
+async fn reload_policy(State(service): State<Arc<Service>>) -> Response {
+    outcome(&service, service.policies.reload())
+}
+
+fn outcome(service: &Service, replaced: Result<Arc<Versioned>, Vec<Problem>>) -> Response {
+    service.metrics.policy_replaced(replaced.is_ok());
+    match replaced {
+        Ok(versioned) => {
+            tracing::info!(policy_hash = versioned.hash, "policy replaced");
+            in_force(&versioned)
+        }
+        Err(problems) => {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let body = json!({"error": "policy refused, the old one stays", "problems": problems});
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+        }
+    }
+}
+
+fn in_force(versioned: &Versioned) -> Response {
+    let body = json!({"policy_hash": versioned.hash, "policy": versioned.policy.to_toml()});
+    Json(body).into_response()
+}

@@ -1,0 +1,257 @@
+//! One gateway's connection.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::Stream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+use verifier_protocol::{
+    BodyAssembler, DecodeError, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message,
+    ProposalId, TemplateBody, TemplatePropose, TemplateVerdict, decode, encode,
+};
+
+use crate::judge;
+use crate::queue::{Proposal, Queue};
+use crate::service::{Judged, Service};
+
+/// How many bytes are taken from the connection at once.
+const READ_BYTES: usize = 64 << 10;
+/// A gateway that does not take a line for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A gateway that sends nothing for this long, not even a heartbeat, is gone.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+type Judging = Pin<Box<dyn Future<Output = Judged> + Send>>;
+
+/// Serves one gateway until it leaves or errs, or until the shutdown; then what is already here is
+/// judged yet.
+pub(crate) async fn serve(service: Arc<Service>, stream: Stream) {
+    let peer = stream.peer;
+    service.metrics.links.inc();
+    let mut link = Link {
+        service: Arc::clone(&service),
+        write: stream.write,
+        decoder: LineDecoder::new(),
+        guard: LinkGuard::new(),
+        opened: Instant::now(),
+        assembling: None,
+        queue: Queue::default(),
+        judging: None,
+    };
+    tracing::info!(%peer, "gateway connected");
+    match link.run(stream.read).await {
+        Ok(()) => tracing::info!(%peer, "gateway disconnected"),
+        Err(Closed::Fault(fault)) => {
+            tracing::warn!(%peer, reason_code = fault.as_str(), "gateway disconnected by us");
+        }
+        Err(Closed::Io(error)) => tracing::warn!(%peer, %error, "gateway's connection lost"),
+    }
+    service.metrics.waiting.dec_by(i64::try_from(link.queue.len()).unwrap_or(0));
+    service.metrics.links.dec();
+}
+
+/// Why we close a connection.
+enum Closed {
+    Fault(LinkFault),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Closed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+struct Link {
+    service: Arc<Service>,
+    write: Box<dyn AsyncWrite + Send + Unpin>,
+    decoder: LineDecoder,
+    guard: LinkGuard,
+    opened: Instant,
+    assembling: Option<(TemplatePropose, BodyAssembler)>,
+    queue: Queue,
+    judging: Option<Judging>,
+}
+
+impl Link {
+    async fn run(&mut self, mut read: Box<dyn AsyncRead + Send + Unpin>) -> Result<(), Closed> {
+        let shutdown = self.service.shutdown.clone();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            self.judge_next();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.drain().await,
+                judged = finished(&mut self.judging) => self.answer(judged).await?,
+                received = timeout(IDLE_TIMEOUT, read.read(&mut buffer)) => {
+                    let count = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.decoder.feed(&buffer[..count]);
+                    self.take_lines().await?;
+                }
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), Closed> {
+        self.judge_next();
+        while self.judging.is_some() {
+            let judged = finished(&mut self.judging).await;
+            self.answer(judged).await?;
+            self.judge_next();
+        }
+        Ok(self.write.shutdown().await?)
+    }
+
+    async fn take_lines(&mut self) -> Result<(), Closed> {
+        loop {
+            let decoded = match self.decoder.next_line() {
+                Ok(None) => return Ok(()),
+                Ok(Some(line)) => decode(line),
+                Err(_) => {
+                    self.service.metrics.fault(LinkFault::LineTooLarge);
+                    return Err(Closed::Fault(LinkFault::LineTooLarge));
+                }
+            };
+            let verdict = self.guard.observe(&decoded, self.opened.elapsed());
+            match decoded {
+                Ok(message) => self.take_message(message).await?,
+                Err(error) => self.take_error(error).await?,
+            }
+            if let Some(fault) = verdict {
+                // A line that does not parse was counted with the line.
+                if fault != LinkFault::Framing {
+                    self.service.metrics.fault(fault);
+                }
+                return Err(Closed::Fault(fault));
+            }
+        }
+    }
+
+    async fn take_message(&mut self, message: Message) -> Result<(), Closed> {
+        match message {
+            Message::TemplatePropose(propose) => self.take_proposal(propose).await,
+            Message::TemplateBody(piece) => self.take_piece(&piece).await,
+            Message::Heartbeat(heartbeat) => {
+                let ack = HeartbeatAck { seq: heartbeat.seq };
+                self.send(&Message::HeartbeatAck(ack)).await
+            }
+            _ => {
+                self.service.metrics.dropped_lines.inc();
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_error(&mut self, error: DecodeError) -> Result<(), Closed> {
+        match error.fault() {
+            Some(fault) => self.service.metrics.fault(fault),
+            None => drop(self.service.metrics.unknown_messages.inc()),
+        }
+        tracing::warn!(%error, "line of a gateway dropped");
+        match error {
+            DecodeError::UnsupportedVersion { version, msg_type, proposal_id: Some(id) }
+                if msg_type == "template_propose" =>
+            {
+                self.refuse_version(id, version).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a proposal of another version declares is not known, so only the gateway learns of it.
+    async fn refuse_version(&mut self, id: ProposalId, version: u64) -> Result<(), Closed> {
+        let verdict = TemplateVerdict {
+            proposal_id: id,
+            verdict: judge::other_version(version),
+            policy_hash: String::new(),
+            judged_in_us: 0,
+        };
+        self.service.metrics.judged(&verdict);
+        self.send(&Message::TemplateVerdict(verdict)).await
+    }
+
+    async fn take_proposal(&mut self, propose: TemplatePropose) -> Result<(), Closed> {
+        if let Some((abandoned, _)) = self.assembling.take() {
+            let verdict = judge::bad_body("the next proposal came before the body was complete");
+            self.answer(Judged::outright(abandoned, verdict)).await?;
+        }
+        match BodyAssembler::new(&propose.body) {
+            Ok(assembler) => self.assembling = Some((propose, assembler)),
+            Err(error) => {
+                let verdict = judge::bad_body(&error.to_string());
+                self.answer(Judged::outright(propose, verdict)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_piece(&mut self, piece: &TemplateBody) -> Result<(), Closed> {
+        let expected = |(propose, _): &mut (TemplatePropose, BodyAssembler)| {
+            propose.proposal_id == piece.proposal_id
+        };
+        let Some((propose, mut assembler)) = self.assembling.take_if(expected) else {
+            self.service.metrics.dropped_lines.inc();
+            return Ok(());
+        };
+        match assembler.push(piece) {
+            Ok(None) => self.assembling = Some((propose, assembler)),
+            Ok(Some(block)) => {
+                let complete_at = Instant::now();
+                self.service.metrics.waiting.inc();
+                let evicted = self.queue.push(Proposal { propose, block, complete_at });
+                if let Some(evicted) = evicted {
+                    self.service.metrics.waiting.dec();
+                    let judged = Judged::outright(evicted.propose, judge::pushed_out());
+                    self.answer(judged).await?;
+                }
+                // At once, not after the lines still in the buffer.
+                self.judge_next();
+            }
+            Err(error) => {
+                let verdict = judge::bad_body(&error.to_string());
+                self.answer(Judged::outright(propose, verdict)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One proposal of a link is judged at a time, so that a newer tip can overtake.
+    fn judge_next(&mut self) {
+        if self.judging.is_none()
+            && let Some(proposal) = self.queue.pop()
+        {
+            self.service.metrics.waiting.dec();
+            self.judging = Some(Box::pin(Arc::clone(&self.service).judge(proposal)));
+        }
+    }
+
+    async fn answer(&mut self, judged: Judged) -> Result<(), Closed> {
+        self.service.record(&judged);
+        self.send(&Message::TemplateVerdict(judged.verdict)).await
+    }
+
+    async fn send(&mut self, message: &Message) -> Result<(), Closed> {
+        let line = encode(message);
+        let sent = timeout(WRITE_TIMEOUT, async {
+            self.write.write_all(&line).await?;
+            self.write.flush().await
+        });
+        let sent = sent.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        Ok(sent?)
+    }
+}
+
+/// The judgement under way, once it is there; never while there is none.
+async fn finished(judging: &mut Option<Judging>) -> Judged {
+    let Some(under_way) = judging else { return std::future::pending().await };
+    let judged = under_way.await;
+    *judging = None;
+    judged
+}

@@ -1,0 +1,110 @@
+//! Which of a link's proposals is judged next.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use verifier_protocol::TemplatePropose;
+
+/// How many whole proposals of one link wait at most.
+pub(crate) const MAX_WAITING_PROPOSALS: usize = 8;
+
+/// A proposal whose body is complete.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) propose: TemplatePropose,
+    pub(crate) block: Vec<u8>,
+    /// When its last line came.
+    pub(crate) complete_at: Instant,
+}
+
+/// Proposals in the order in which they came, those for the newest tip before all others: miners
+/// wait for that verdict, and the others are of use only to the record.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<Proposal>,
+}
+
+impl Queue {
+    /// Adds a proposal; hands back the one that no longer fits, the oldest for an older tip.
+    pub(crate) fn push(&mut self, proposal: Proposal) -> Option<Proposal> {
+        self.waiting.push_back(proposal);
+        if self.waiting.len() <= MAX_WAITING_PROPOSALS {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+
+    /// Takes the next proposal to judge.
+    pub(crate) fn pop(&mut self) -> Option<Proposal> {
+        let newest_tip = self.waiting.back()?.propose.prev_hash.clone();
+        let first = self.waiting.iter().position(|waiting| waiting.propose.prev_hash == newest_tip);
+        self.waiting.remove(first?)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use verifier_protocol::{BodyAnnouncement, Mode, ProposalId};
+
+    use super::*;
+
+    fn proposal(id: u64, prev_hash: &str) -> Proposal {
+        let propose = TemplatePropose {
+            proposal_id: ProposalId(id),
+            mode: Mode::Inline,
+            height: 1,
+            prev_hash: prev_hash.to_owned(),
+            block_version: 0,
+            bits: 0,
+            curtime: 0,
+            coinbase_value: 0,
+            tx_count: 0,
+            total_fees: 0,
+            weight: 0,
+            sigops_cost: 0,
+            coinbase_sigops: 0,
+            observed_at_ms: 0,
+            gateway_instance_id: String::new(),
+            body: BodyAnnouncement::of(&[0]),
+        };
+        Proposal { propose, block: vec![0], complete_at: Instant::now() }
+    }
+
+    fn order(proposals: &[(u64, &str)]) -> Vec<u64> {
+        let mut queue = Queue::default();
+        for (id, prev_hash) in proposals {
+            assert!(queue.push(proposal(*id, prev_hash)).is_none());
+        }
+        std::iter::from_fn(|| queue.pop()).map(|next| next.propose.proposal_id.0).collect()
+    }
+
+    #[test]
+    fn the_newest_tip_overtakes_older_ones() {
+        assert_eq!(order(&[(1, "a"), (2, "a"), (3, "b"), (4, "b")]), [3, 4, 1, 2]);
+    }
+
+    #[test]
+    fn proposals_for_one_tip_keep_their_order() {
+        assert_eq!(order(&[(1, "a"), (2, "a"), (3, "a")]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_tip_that_comes_back_is_the_newest_again() {
+        assert_eq!(order(&[(1, "a"), (2, "b"), (3, "a")]), [1, 3, 2]);
+    }
+
+    #[test]
+    fn the_oldest_gives_way_when_the_queue_is_full() {
+        let mut queue = Queue::default();
+        for id in 0..MAX_WAITING_PROPOSALS as u64 {
+            assert!(queue.push(proposal(id, "a")).is_none());
+        }
+        let evicted = queue.push(proposal(99, "b")).expect("one too many");
+        assert_eq!(evicted.propose.proposal_id.0, 0);
+        assert_eq!(queue.len(), MAX_WAITING_PROPOSALS);
+    }
+}

@@ -1,0 +1,7 @@
+//! The daemon as its gateways and its operators meet it, on a network in memory.
+
+#![allow(clippy::unwrap_used)] // clippy.toml exempts `#[test]` functions, not what they share.
+
+mod links;
+mod operators;
+mod world;

@@ -1,0 +1,119 @@
+//! Real blocks with true declarations.
+
+use bitcoin::absolute::LockTime;
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash;
+use bitcoin::script::Builder;
+use bitcoin::{
+    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
+    TxMerkleNode, TxOut, Txid, Witness, consensus, transaction,
+};
+use verifier_protocol::{BodyAnnouncement, Mode, ProposalId, TemplatePropose};
+
+use super::NOW_MS;
+
+const HEIGHT: u32 = 101;
+const VALUE: u64 = 5_000_001_000;
+
+pub(crate) struct Template {
+    pub(crate) propose: TemplatePropose,
+    pub(crate) block: Vec<u8>,
+}
+
+impl Template {
+    /// One small payment on the tip that `tip` stands for.
+    pub(crate) fn new(id: u64, tip: u8) -> Self {
+        Self::with_output(id, tip, ScriptBuf::from_bytes(vec![0x51]))
+    }
+
+    /// A block of the greatest weight: 4 000 000 bytes of nearly nothing but witness.
+    pub(crate) fn full(id: u64) -> Self {
+        let small = Self::new(id, 1);
+        let missing = 4_000_000 - usize::try_from(small.propose.weight).unwrap();
+        // Its length takes four bytes more than before, and one byte of it was there.
+        let mut block: Block = consensus::deserialize(&small.block).unwrap();
+        block.txdata[1].input[0].witness = Witness::from_slice(&[vec![0; missing - 3]]);
+        Self::of(id, settled(block))
+    }
+
+    fn with_output(id: u64, tip: u8, script_pubkey: ScriptBuf) -> Self {
+        let header = Header {
+            version: Version::from_consensus(0x2000_0000),
+            prev_blockhash: BlockHash::from_byte_array([tip; 32]),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: u32::try_from(NOW_MS / 1000).unwrap(),
+            bits: CompactTarget::from_consensus(0x207f_ffff),
+            nonce: 0,
+        };
+        let payment = transaction(
+            TxIn {
+                previous_output: OutPoint::new(Txid::from_byte_array([8; 32]), 0),
+                witness: Witness::from_slice(&[[0x51]]),
+                ..TxIn::default()
+            },
+            vec![TxOut { value: Amount::from_sat(1000), script_pubkey }],
+        );
+        Self::of(id, settled(Block { header, txdata: vec![coinbase(), payment] }))
+    }
+
+    fn of(id: u64, block: Block) -> Self {
+        let bytes = consensus::serialize(&block);
+        let propose = TemplatePropose {
+            proposal_id: ProposalId(id),
+            mode: Mode::Inline,
+            height: HEIGHT,
+            prev_hash: block.header.prev_blockhash.to_string(),
+            block_version: 0x2000_0000,
+            bits: 0x207f_ffff,
+            curtime: block.header.time,
+            coinbase_value: VALUE,
+            tx_count: 1,
+            total_fees: 1000,
+            weight: block.weight().to_wu(),
+            sigops_cost: 0,
+            coinbase_sigops: 0,
+            observed_at_ms: NOW_MS,
+            gateway_instance_id: "gw".to_owned(),
+            body: BodyAnnouncement::of(&bytes),
+        };
+        Self { propose, block: bytes }
+    }
+}
+
+fn coinbase() -> Transaction {
+    let commitment = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], &[0; 32]].concat();
+    transaction(
+        TxIn {
+            previous_output: OutPoint::null(),
+            script_sig: Builder::new().push_int(i64::from(HEIGHT)).push_slice([0; 8]).into_script(),
+            sequence: Sequence::MAX,
+            witness: Witness::from_slice(&[[0_u8; 32]]),
+        },
+        vec![
+            TxOut {
+                value: Amount::from_sat(VALUE),
+                script_pubkey: ScriptBuf::from_bytes(vec![0x51]),
+            },
+            TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(commitment) },
+        ],
+    )
+}
+
+fn transaction(input: TxIn, output: Vec<TxOut>) -> Transaction {
+    Transaction {
+        version: transaction::Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input],
+        output,
+    }
+}
+
+/// Makes the witness commitment and the merkle root right.
+fn settled(mut block: Block) -> Block {
+    let root = block.witness_root().unwrap();
+    let commitment = Block::compute_witness_commitment(&root, &[0; 32]);
+    let script = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], commitment.as_byte_array()].concat();
+    block.txdata[0].output[1].script_pubkey = ScriptBuf::from_bytes(script);
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    block
+}
