@@ -1,8 +1,11 @@
 //! The deterministic simulator: everything that pretends to be the outside world.
 #![deny(unsafe_code)] // `world::getrandom` is the one exception.
 
+pub mod actors;
 pub mod disk;
 pub mod net;
 pub mod node;
+pub mod properties;
 pub mod report;
+pub mod scenario;
 pub mod world;

@@ -1,0 +1,69 @@
+//! A connection up to its Noise transport.
+
+use platform::{Env, Stream};
+use sv2_noise::{ACT_2_LEN, FrameDecoder, Initiator, Sealer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::MinerConfig;
+
+/// The largest payload a miner takes.
+const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+
+/// A connection whose handshake is done.
+pub(super) struct Connection {
+    stream: Stream,
+    sealer: Sealer,
+    decoder: FrameDecoder,
+}
+
+/// Connects and shakes hands.
+pub(super) async fn open(env: &Env, config: &MinerConfig) -> Result<Connection, String> {
+    let mut stream = env.net.connect(&config.address).await.map_err(|error| error.to_string())?;
+    let rng = std::sync::Arc::clone(&env.rng);
+    let mut entropy = move |buffer: &mut [u8]| rng.fill(buffer);
+    let (initiator, act_1) =
+        Initiator::new(config.authority, &mut entropy).map_err(|error| error.to_string())?;
+    let mut act_2 = [0; ACT_2_LEN];
+    let exchange = async {
+        stream.write_all(&act_1).await?;
+        stream.flush().await?;
+        stream.read_exact(&mut act_2).await
+    };
+    exchange.await.map_err(|error| format!("handshake: {error}"))?;
+    let (transport, _) = initiator
+        .act_2(&act_2, env.wall.unix_ms() / 1000)
+        .map_err(|error| format!("handshake: {error}"))?;
+    let (sealer, opener) = transport.split();
+    Ok(Connection { stream, sealer, decoder: FrameDecoder::new(opener, MAX_PAYLOAD_BYTES) })
+}
+
+impl Connection {
+    /// Seals and sends frames.
+    pub(super) async fn send(&mut self, frames: &[u8]) -> Result<(), String> {
+        let mut sealed = Vec::new();
+        self.sealer.seal_frames(frames, &mut sealed);
+        let sent = async {
+            self.stream.write_all(&sealed).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| error.to_string())
+    }
+
+    /// Waits for bytes and hands them to the decoder. May be dropped while it waits.
+    pub(super) async fn receive(&mut self) -> Result<(), String> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer).await {
+            Ok(0) => Err("closed by the gateway".to_owned()),
+            Ok(count) => {
+                self.decoder.push(&buffer[..count]);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The frames that are whole.
+    pub(super) fn decoder(&mut self) -> &mut FrameDecoder {
+        &mut self.decoder
+    }
+}

@@ -1,0 +1,70 @@
+//! A synthetic miner: a real SV2 client over Noise, whose hash rate is a clock.
+//!
+//! It knows nothing of the simulator but the [`Env`] it is given, so it runs on real sockets as
+//! well. What it does wrong, it does on purpose ([`Behaviour`]), and writes down with the class
+//! of each share.
+
+mod connection;
+mod session;
+mod work;
+
+use std::time::Duration;
+
+use platform::Env;
+use sv2_noise::AuthorityPublicKey;
+use tokio::sync::watch;
+
+use super::observe::{MinerSeen, Recorder, Seen};
+use crate::scenario::Behaviour;
+
+/// What a miner is told to be.
+#[derive(Clone)]
+pub struct MinerConfig {
+    /// Its index among the miners of its world.
+    pub index: u32,
+    /// The gateway's `host:port`.
+    pub address: String,
+    /// Whose certificate the gateway must show; none accepts any.
+    pub authority: Option<AuthorityPublicKey>,
+    /// `user_identity` of its channel.
+    pub identity: String,
+    /// Its nominal hash rate, in hashes a second.
+    pub hashrate: f32,
+    /// The mean time between two shares.
+    pub share_interval: Duration,
+    /// What it does with its work.
+    pub behaviour: Behaviour,
+    /// How many blocks it is asked to find so far; it finds the next at once when this grows.
+    pub blocks_wanted: watch::Receiver<u32>,
+}
+
+/// The first pause before it connects again.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// Mines until the future is dropped: connects, works, and connects again with growing pauses.
+pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
+    let mut shares = 0;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let miner = config.index;
+        let see = |what| recorder.record(Seen::Miner { miner, what });
+        match connection::open(&env, &config).await {
+            Err(error) => see(MinerSeen::Refused { error }),
+            Ok(connection) => {
+                see(MinerSeen::Connected);
+                let ended = session::work(connection, &env, &mut config, &recorder, &mut shares);
+                let ended = ended.await;
+                if ended.had_work {
+                    pause = FIRST_PAUSE;
+                }
+                see(MinerSeen::Closed { error: ended.error });
+            }
+        }
+        // Half of the pause at least, so that miners closed together come back apart.
+        let jitter = env.rng.next_u64() % 1_000;
+        tokio::time::sleep(pause / 2 + (pause / 2).mul_f64(jitter as f64 / 1e3)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,315 @@
+//! One connection's life: setup, a standard channel, jobs and shares.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use platform::Env;
+use sv2_wire::common::{MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection};
+use sv2_wire::mining::{OpenStandardMiningChannel, SubmitSharesStandard};
+use sv2_wire::{Message, MiningServerMessage, Str0255, U256};
+use tokio::time::Instant;
+
+use super::MinerConfig;
+use super::connection::Connection;
+use super::work::{Board, Ground, shown};
+use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
+use crate::scenario::Behaviour;
+
+/// REQUIRES_STANDARD_JOBS (specification 5.3.1).
+const SETUP_FLAGS: u32 = 0b001;
+
+/// How a connection ended.
+pub(super) struct Ended {
+    pub(super) error: String,
+    /// Whether it ever had work.
+    pub(super) had_work: bool,
+}
+
+/// Works on a connection until it ends. `shares` counts over all connections of the miner.
+pub(super) async fn work(
+    connection: Connection,
+    env: &Env,
+    config: &mut MinerConfig,
+    recorder: &Recorder,
+    shares: &mut u64,
+) -> Ended {
+    let mut session = Session {
+        connection,
+        env,
+        config,
+        recorder,
+        shares,
+        board: None,
+        unanswered: BTreeMap::new(),
+        next_sequence_number: 1,
+        turn: 0,
+        last: None,
+        had_work: false,
+    };
+    let error = match session.run().await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    Ended { error, had_work: session.had_work }
+}
+
+struct Session<'a> {
+    connection: Connection,
+    env: &'a Env,
+    config: &'a mut MinerConfig,
+    recorder: &'a Recorder,
+    shares: &'a mut u64,
+    board: Option<Board>,
+    /// Numbers of shares among all of the miner's, by their sequence number.
+    unanswered: BTreeMap<u32, u64>,
+    next_sequence_number: u32,
+    /// Whose turn it is among the classes of a behaviour.
+    turn: usize,
+    /// The last share that was good when it was sent.
+    last: Option<Ground>,
+    had_work: bool,
+}
+
+impl Session<'_> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, String> {
+        self.set_up().await?;
+        let mut next_share = Instant::now() + self.pause();
+        self.config.blocks_wanted.mark_unchanged();
+        loop {
+            self.read_frames().await?;
+            tokio::select! {
+                biased;
+                received = self.connection.receive() => received?,
+                Ok(()) = self.config.blocks_wanted.changed() => {
+                    self.submit(ShareClass::Block).await?;
+                }
+                () = tokio::time::sleep_until(next_share) => {
+                    next_share = Instant::now() + self.pause();
+                    let class = self.next_class();
+                    self.submit(class).await?;
+                }
+            }
+        }
+    }
+
+    /// SetupConnection and a channel, without waiting for the answer to the first.
+    async fn set_up(&mut self) -> Result<(), String> {
+        let (host, port) = self.config.address.rsplit_once(':').unwrap_or(("", "0"));
+        let text = |text: &'static str| Str0255::new(text.as_bytes()).expect("the text is short");
+        let mut frames = Vec::new();
+        SetupConnection {
+            protocol: MINING_PROTOCOL,
+            min_version: PROTOCOL_VERSION,
+            max_version: PROTOCOL_VERSION,
+            flags: SETUP_FLAGS,
+            endpoint_host: Str0255::new(host.as_bytes()).map_err(|error| error.to_string())?,
+            endpoint_port: port.parse().unwrap_or_default(),
+            vendor: text("assay"),
+            hardware_version: text("synthetic"),
+            firmware: text(env!("CARGO_PKG_VERSION")),
+            device_id: text(""),
+        }
+        .encode_frame(&mut frames);
+        self.connection.send(&frames).await
+    }
+
+    async fn read_frames(&mut self) -> Result<(), String> {
+        loop {
+            let frame =
+                self.connection.decoder().next_frame().map_err(|error| error.to_string())?;
+            let Some(frame) = frame else { return Ok(()) };
+            let decoded = MiningServerMessage::decode(frame.header, frame.payload)
+                .map_err(|error| error.to_string())?;
+            let wants_channel =
+                matches!(decoded.message, MiningServerMessage::SetupConnectionSuccess(_));
+            // Written out, because the message borrows the connection's buffer.
+            let mut seen = Vec::new();
+            let outcome =
+                take(decoded.message, &mut self.board, &mut self.unanswered, &mut |what| {
+                    seen.push(what)
+                });
+            for what in seen {
+                self.see(what);
+            }
+            outcome?;
+            self.had_work |= self.board.as_ref().is_some_and(Board::has_work);
+            if wants_channel {
+                self.open_channel().await?;
+            }
+        }
+    }
+
+    async fn open_channel(&mut self) -> Result<(), String> {
+        let mut frames = Vec::new();
+        OpenStandardMiningChannel {
+            request_id: 1,
+            user_identity: Str0255::new(self.config.identity.as_bytes())
+                .map_err(|error| format!("identity: {error}"))?,
+            nominal_hash_rate: self.config.hashrate,
+            max_target: U256::MAX,
+        }
+        .encode_frame(&mut frames);
+        self.connection.send(&frames).await
+    }
+
+    async fn submit(&mut self, class: ShareClass) -> Result<(), String> {
+        let Some(ground) = self.ground(class) else { return Ok(()) };
+        let sequence_number = self.next_sequence_number;
+        self.next_sequence_number += 1;
+        *self.shares += 1;
+        let mut frames = Vec::new();
+        let Ground { channel_id, job_id, nonce, ntime, version, .. } = ground;
+        SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version }
+            .encode_frame(&mut frames);
+        self.unanswered.insert(sequence_number, *self.shares);
+        self.see(MinerSeen::Sent {
+            share: *self.shares,
+            share_id: ground.share_id(),
+            hash: ground.shown_hash(),
+            job_id,
+            prev_hash: shown(&ground.prev_hash),
+            class: ground.class,
+        });
+        if ground.class == ShareClass::Share {
+            self.last = Some(ground);
+        }
+        self.connection.send(&frames).await
+    }
+
+    /// A header of the class; a good one where the class is not to be had yet.
+    fn ground(&self, class: ShareClass) -> Option<Ground> {
+        let board = self.board.as_ref()?;
+        let nonce = self.env.rng.next_u64() as u32;
+        let now_s = (self.env.wall.unix_ms() / 1000) as u32;
+        let wanted = match class {
+            // Only a share of the present tip is refused for being a replay.
+            ShareClass::Replay => self
+                .last
+                .filter(|last| Some(last.prev_hash) == board.tip())
+                .map(|last| last.as_class(class)),
+            _ => board.grind(class, nonce, now_s),
+        };
+        match wanted {
+            Some(ground) => Some(ground),
+            None if class == ShareClass::Block => None,
+            None => board.grind(ShareClass::Share, nonce, now_s),
+        }
+    }
+
+    fn next_class(&mut self) -> ShareClass {
+        let classes = classes(self.config.behaviour);
+        self.turn += 1;
+        classes[self.turn % classes.len()]
+    }
+
+    /// Shares come as a Poisson process does, cut at four times the mean.
+    fn pause(&self) -> Duration {
+        let unit = (self.env.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        self.config.share_interval.mul_f64((-(1.0 - unit).ln()).min(4.0))
+    }
+
+    fn see(&self, what: MinerSeen) {
+        self.recorder.record(Seen::Miner { miner: self.config.index, what });
+    }
+}
+
+fn classes(behaviour: Behaviour) -> &'static [ShareClass] {
+    use ShareClass::{
+        BadNtime, BadVersionBits, LowDifficulty, Replay, Share, Stale, UnknownChannel, UnknownJob,
+    };
+    match behaviour {
+        Behaviour::Honest => &[Share],
+        Behaviour::Replay => &[Replay, Share],
+        Behaviour::Stale => &[Stale, Share],
+        Behaviour::LowDifficulty => &[LowDifficulty, Share],
+        Behaviour::BadNtime => &[BadNtime, Share],
+        Behaviour::BadVersionBits => &[BadVersionBits, Share],
+        Behaviour::UnknownJob => &[UnknownJob, Share],
+        Behaviour::UnknownChannel => &[UnknownChannel, Share],
+        Behaviour::Everything => &[
+            Share,
+            Replay,
+            Stale,
+            LowDifficulty,
+            BadNtime,
+            BadVersionBits,
+            UnknownJob,
+            UnknownChannel,
+        ],
+    }
+}
+
+/// What a message means for the channel. An error ends the connection.
+fn take(
+    message: MiningServerMessage<'_>,
+    board: &mut Option<Board>,
+    unanswered: &mut BTreeMap<u32, u64>,
+    see: &mut dyn FnMut(MinerSeen),
+) -> Result<(), String> {
+    let text = |text: Str0255<'_>| String::from_utf8_lossy(text.as_bytes()).into_owned();
+    match message {
+        MiningServerMessage::SetupConnectionError(refusal) => {
+            let code = text(refusal.error_code);
+            see(MinerSeen::OpenRejected { code: code.clone() });
+            return Err(format!("setup refused: {code}"));
+        }
+        MiningServerMessage::OpenMiningChannelError(refusal) => {
+            let code = text(refusal.error_code);
+            see(MinerSeen::OpenRejected { code: code.clone() });
+            return Err(format!("channel refused: {code}"));
+        }
+        MiningServerMessage::OpenStandardMiningChannelSuccess(opened) => {
+            *board = Some(Board::new(opened.channel_id, opened.target.0));
+            see(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
+        }
+        MiningServerMessage::NewMiningJob(job) => {
+            let future = job.min_ntime.is_none();
+            see(MinerSeen::Job { job_id: job.job_id, future });
+            if !board.as_mut().ok_or("a job before the channel")?.job(&job) {
+                return Err(format!("job {} is for a tip that never came", job.job_id));
+            }
+        }
+        MiningServerMessage::SetNewPrevHash(new) => {
+            let prev_hash = shown(&new.prev_hash.0);
+            see(MinerSeen::PrevHash { prev_hash, job_id: new.job_id });
+            if !board.as_mut().ok_or("a tip before the channel")?.prev_hash(&new) {
+                return Err(format!("job {} starts but was never announced", new.job_id));
+            }
+        }
+        MiningServerMessage::SetTarget(target) => {
+            if let Some(board) = board {
+                board.target = target.maximum_target.0;
+            }
+        }
+        MiningServerMessage::SubmitSharesSuccess(success) => {
+            let mut acked = 0;
+            while let Some(first) = unanswered.first_entry()
+                && *first.key() <= success.last_sequence_number
+            {
+                see(MinerSeen::Acked { share: first.remove() });
+                acked += 1;
+            }
+            if acked != success.new_submits_accepted_count {
+                let count = success.new_submits_accepted_count;
+                see(MinerSeen::Breach {
+                    what: format!("{count} shares are acknowledged, {acked} were waiting"),
+                });
+            }
+        }
+        MiningServerMessage::SubmitSharesError(refusal) => {
+            match unanswered.remove(&refusal.sequence_number) {
+                Some(share) => {
+                    see(MinerSeen::Rejected { share, code: text(refusal.error_code) });
+                }
+                None => see(MinerSeen::Breach {
+                    what: format!("number {} is refused, but not open", refusal.sequence_number),
+                }),
+            }
+        }
+        MiningServerMessage::CloseChannel(close) => {
+            return Err(format!("channel closed: {}", text(close.reason_code)));
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! Work and the grinding of headers.
+
+use std::collections::BTreeMap;
+
+use bitcoin::CompactTarget;
+use bitcoin::hashes::{Hash, sha256, sha256d};
+use sv2_wire::mining::{NewMiningJob, SetNewPrevHash};
+
+use crate::actors::observe::ShareClass;
+
+/// How many headers are tried for one share. A class that needs more is out of reach, as blocks
+/// are on a chain with a real difficulty.
+const TRIES: u32 = 1 << 22;
+
+/// A version bit that no mask allows to roll (BIP 323 allows 5 to 28).
+const FIXED_VERSION_BIT: u32 = 1 << 30;
+
+/// How far beside the real ones invented ids lie.
+const INVENTED: u32 = 100_000;
+
+/// A threshold for hashes: 32 bytes, little-endian.
+pub(super) type Target = [u8; 32];
+
+/// What a channel works on.
+pub(super) struct Board {
+    pub(super) channel_id: u32,
+    /// The target of jobs that come from now on.
+    pub(super) target: Target,
+    futures: BTreeMap<u32, Announced>,
+    active: Option<Work>,
+    /// The last work on the tip before.
+    stale: Option<Work>,
+}
+
+/// A job that waits for its SetNewPrevHash.
+#[derive(Clone, Copy)]
+struct Announced {
+    version: u32,
+    merkle_root: [u8; 32],
+    target: Target,
+}
+
+/// Everything a header needs but the nonce.
+#[derive(Clone, Copy)]
+pub(super) struct Work {
+    job_id: u32,
+    version: u32,
+    merkle_root: [u8; 32],
+    target: Target,
+    prev_hash: [u8; 32],
+    nbits: u32,
+    min_ntime: u32,
+}
+
+/// A header that is good for its class, as it is submitted.
+#[derive(Clone, Copy)]
+pub(super) struct Ground {
+    pub(super) class: ShareClass,
+    pub(super) channel_id: u32,
+    pub(super) job_id: u32,
+    pub(super) nonce: u32,
+    pub(super) ntime: u32,
+    pub(super) version: u32,
+    pub(super) prev_hash: [u8; 32],
+    header: [u8; 80],
+}
+
+impl Board {
+    pub(super) fn new(channel_id: u32, target: Target) -> Self {
+        Self { channel_id, target, futures: BTreeMap::new(), active: None, stale: None }
+    }
+
+    /// A job came. False where it is for the tip at once and there is none.
+    pub(super) fn job(&mut self, job: &NewMiningJob) -> bool {
+        let announced = Announced {
+            version: job.version,
+            merkle_root: job.merkle_root.0,
+            // A job keeps the target that it came with (specification 5.3.21).
+            target: self.target,
+        };
+        match (job.min_ntime, self.active) {
+            (None, _) => drop(self.futures.insert(job.job_id, announced)),
+            (Some(min_ntime), Some(active)) => {
+                let Work { prev_hash, nbits, .. } = active;
+                self.active = Some(announced.on(job.job_id, prev_hash, nbits, min_ntime));
+            }
+            (Some(_), None) => return false,
+        }
+        true
+    }
+
+    /// A new tip came. False where its job was not announced.
+    pub(super) fn prev_hash(&mut self, new: &SetNewPrevHash) -> bool {
+        let Some(mut announced) = self.futures.remove(&new.job_id) else { return false };
+        announced.target = self.target;
+        // Every other job is void with the tip that it was for (specification 5.3.14).
+        self.futures.clear();
+        self.stale = self.active.take();
+        self.active = Some(announced.on(new.job_id, new.prev_hash.0, new.nbits, new.min_ntime));
+        true
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// The tip that is worked on.
+    pub(super) fn tip(&self) -> Option<[u8; 32]> {
+        self.active.map(|work| work.prev_hash)
+    }
+
+    /// Finds a header of this class, starting at a nonce and not before a time. A stale one needs
+    /// an older tip; `None` where there is none, where there is no work, or where no try fits.
+    pub(super) fn grind(&self, class: ShareClass, nonce: u32, now_s: u32) -> Option<Ground> {
+        let work = match class {
+            ShareClass::Stale => self.stale?,
+            _ => self.active?,
+        };
+        let mut ground = Ground {
+            class,
+            channel_id: self.channel_id,
+            job_id: work.job_id,
+            nonce,
+            ntime: work.min_ntime.max(now_s),
+            version: work.version,
+            prev_hash: work.prev_hash,
+            header: [0; 80],
+        };
+        match class {
+            ShareClass::BadNtime => ground.ntime = work.min_ntime - 1,
+            ShareClass::BadVersionBits => ground.version ^= FIXED_VERSION_BIT,
+            ShareClass::UnknownJob => ground.job_id += INVENTED,
+            ShareClass::UnknownChannel => ground.channel_id += INVENTED,
+            _ => {}
+        }
+        let network =
+            bitcoin::Target::from_compact(CompactTarget::from_consensus(work.nbits)).to_le_bytes();
+        for _ in 0..TRIES {
+            ground.header = work.header(&ground);
+            if fits(class, ground.hash(), &work.target, &network) {
+                return Some(ground);
+            }
+            ground.nonce = ground.nonce.wrapping_add(1);
+        }
+        None
+    }
+}
+
+/// Whether a hash is of a class. Faults other than of difficulty are on hashes that are good.
+fn fits(class: ShareClass, hash: [u8; 32], target: &Target, network: &Target) -> bool {
+    let meets = |target: &Target| hash.iter().rev().le(target.iter().rev());
+    match class {
+        ShareClass::Block => meets(network) && meets(target),
+        ShareClass::LowDifficulty => !meets(target),
+        _ => meets(target) && !meets(network),
+    }
+}
+
+impl Announced {
+    fn on(self, job_id: u32, prev_hash: [u8; 32], nbits: u32, min_ntime: u32) -> Work {
+        let Self { version, merkle_root, target } = self;
+        Work { job_id, version, merkle_root, target, prev_hash, nbits, min_ntime }
+    }
+}
+
+impl Work {
+    fn header(&self, ground: &Ground) -> [u8; 80] {
+        let mut header = [0; 80];
+        header[..4].copy_from_slice(&ground.version.to_le_bytes());
+        header[4..36].copy_from_slice(&self.prev_hash);
+        header[36..68].copy_from_slice(&self.merkle_root);
+        header[68..72].copy_from_slice(&ground.ntime.to_le_bytes());
+        header[72..76].copy_from_slice(&self.nbits.to_le_bytes());
+        header[76..].copy_from_slice(&ground.nonce.to_le_bytes());
+        header
+    }
+}
+
+impl Ground {
+    /// The same header, sent for another reason.
+    pub(super) fn as_class(self, class: ShareClass) -> Self {
+        Self { class, ..self }
+    }
+
+    /// The hash in internal byte order.
+    fn hash(&self) -> [u8; 32] {
+        sha256d::Hash::hash(&self.header).to_byte_array()
+    }
+
+    /// The block hash as it is shown.
+    pub(super) fn shown_hash(&self) -> String {
+        shown(&self.hash())
+    }
+
+    /// The share's id: SHA-256 of the header.
+    pub(super) fn share_id(&self) -> String {
+        const_hex::encode(sha256::Hash::hash(&self.header).as_byte_array())
+    }
+}
+
+/// A block hash in internal byte order, as it is shown.
+pub(super) fn shown(hash: &[u8; 32]) -> String {
+    let mut reversed = *hash;
+    reversed.reverse();
+    const_hex::encode(reversed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use sv2_wire::U256;
+
+    use super::*;
+
+    const REGTEST_BITS: u32 = 0x207f_ffff;
+
+    fn job(job_id: u32, min_ntime: Option<u32>) -> NewMiningJob {
+        let merkle_root = U256([job_id as u8; 32]);
+        NewMiningJob { channel_id: 1, job_id, min_ntime, version: 0x2000_0000, merkle_root }
+    }
+
+    fn new_prev_hash(job_id: u32, tip: u8) -> SetNewPrevHash {
+        SetNewPrevHash {
+            channel_id: 1,
+            job_id,
+            prev_hash: U256([tip; 32]),
+            min_ntime: 1_000,
+            nbits: REGTEST_BITS,
+        }
+    }
+
+    /// A board on its second tip, with a target between regtest's and the easiest.
+    fn board() -> Board {
+        let mut target = [0xff; 32];
+        target[31] = 0xc0;
+        let mut board = Board::new(1, target);
+        for (id, tip) in [(1, 0xaa), (2, 0xbb)] {
+            assert!(board.job(&job(id, None)));
+            assert!(board.prev_hash(&new_prev_hash(id, tip)));
+        }
+        board
+    }
+
+    #[rstest]
+    #[case(ShareClass::Block)]
+    #[case(ShareClass::Share)]
+    #[case(ShareClass::LowDifficulty)]
+    #[case(ShareClass::BadNtime)]
+    #[case(ShareClass::BadVersionBits)]
+    #[case(ShareClass::UnknownJob)]
+    #[case(ShareClass::UnknownChannel)]
+    #[case(ShareClass::Stale)]
+    fn each_class_is_ground_within_a_few_tries(#[case] class: ShareClass) {
+        let ground = board().grind(class, 7, 2_000).unwrap();
+        assert!(ground.nonce < 7 + 100, "took until nonce {}", ground.nonce);
+        let top = ground.hash()[31];
+        match class {
+            ShareClass::Block => assert!(top < 0x80),
+            ShareClass::LowDifficulty => assert!(top >= 0xc0),
+            _ => assert!((0x80..0xc1).contains(&top)),
+        }
+        let tip = if class == ShareClass::Stale { 0xaa } else { 0xbb };
+        assert_eq!(ground.prev_hash, [tip; 32]);
+    }
+
+    #[test]
+    fn faults_are_where_their_class_says() {
+        let grind = |class| board().grind(class, 0, 2_000).unwrap();
+        assert_eq!(grind(ShareClass::BadNtime).ntime, 999);
+        assert_eq!(grind(ShareClass::BadVersionBits).version, 0x6000_0000);
+        assert_eq!(grind(ShareClass::UnknownJob).job_id, 2 + INVENTED);
+        assert_eq!(grind(ShareClass::UnknownChannel).channel_id, 1 + INVENTED);
+        assert_eq!(grind(ShareClass::Share).ntime, 2_000);
+    }
+
+    #[test]
+    fn jobs_of_an_old_tip_are_void() {
+        let mut board = board();
+        assert!(board.job(&job(3, None)));
+        assert!(board.job(&job(4, None)));
+        assert!(board.prev_hash(&new_prev_hash(4, 0xcc)));
+        assert!(!board.prev_hash(&new_prev_hash(3, 0xdd)), "job 3 was for the tip before");
+    }
+
+    #[test]
+    fn a_job_for_now_needs_a_tip() {
+        let mut fresh = Board::new(1, [0xff; 32]);
+        assert!(!fresh.job(&job(1, Some(5))));
+        assert!(fresh.grind(ShareClass::Share, 0, 0).is_none());
+        let mut board = board();
+        assert!(board.job(&job(9, Some(3_000))));
+        let ground = board.grind(ShareClass::Share, 0, 0).unwrap();
+        assert_eq!((ground.job_id, ground.ntime), (9, 3_000));
+    }
+}

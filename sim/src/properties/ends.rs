@@ -1,0 +1,161 @@
+//! Judges of blocks, signatures, secrets and what programs leave behind.
+
+use super::index::Answer;
+use super::{Judged, Judgement, Record};
+use crate::actors::observe::{HostSeen, NodeSeen, PoolSeen, Seen, ShareClass};
+
+/// Each accepted share that meets the network target reached the node, and the node took it.
+pub(super) fn block_not_lost(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for share in record.shares() {
+        let (Answer::Acked(at), ShareClass::Block) = (share.answer, share.class) else { continue };
+        count += 1;
+        let results: Vec<&str> = record
+            .node()
+            .filter_map(|(_, seen)| match seen {
+                NodeSeen::Submitted { hash, result } if hash == share.hash => Some(result.as_str()),
+                _ => None,
+            })
+            .collect();
+        if results.is_empty() {
+            let what = format!("block {} was accepted but never reached the node", share.hash);
+            return Err(Judged::fail(at, what));
+        }
+        let taken = |result: &&str| matches!(*result, "null" | "duplicate" | "inconclusive");
+        if !results.iter().any(taken) {
+            let what = format!("the node refused block {}: {}", share.hash, results.join(", "));
+            return Err(Judged::fail(at, what));
+        }
+        let told =
+            record.events("block_found").any(|(_, line)| line["hash"].as_str() == Some(share.hash));
+        if !told {
+            return Err(Judged::fail(at, format!("block {} has no event", share.hash)));
+        }
+    }
+    Ok(Judged::of(count, "blocks"))
+}
+
+/// Each POST to the pool backend is signed as the contract says (section 8).
+pub(super) fn hmac_valid(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for (at, seen) in record.pool() {
+        let PoolSeen::Request { signature, .. } = seen else { continue };
+        count += 1;
+        if let Err(why) = signature {
+            return Err(Judged::fail(at, why.clone()));
+        }
+    }
+    Ok(Judged::of(count, "signed requests"))
+}
+
+/// No secret is in an event, a page or a log.
+pub(super) fn no_secret_in_output(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for seen in record.observations {
+        let (source, text) = match &seen.what {
+            Seen::Event(line) => ("the event stream", line.to_string()),
+            Seen::Output { source, text } => (source.as_str(), text.clone()),
+            _ => continue,
+        };
+        count += 1;
+        if let Some(index) =
+            record.setting.secrets.iter().position(|secret| text.contains(secret.as_str()))
+        {
+            // Not the secret itself: this text is shown.
+            return Err(Judged::fail(seen.at, format!("{source} shows secret number {index}")));
+        }
+    }
+    Ok(Judged::of(count, "lines and pages"))
+}
+
+/// Programs that drained left no task, connection or listener behind.
+pub(super) fn tasks_and_sockets_return(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for seen in record.observations {
+        let Seen::Host(HostSeen::Ended { host, error, tasks, sockets }) = &seen.what else {
+            continue;
+        };
+        count += 1;
+        if let Some(error) = error {
+            return Err(Judged::fail(seen.at, format!("{host} did not drain: {error}")));
+        }
+        if (*tasks, *sockets) != (0, 0) {
+            let what = format!("{host} left {tasks} tasks and {sockets} sockets behind");
+            return Err(Judged::fail(seen.at, what));
+        }
+    }
+    Ok(Judged::of(count, "drained programs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Story;
+    use super::*;
+
+    #[test]
+    fn an_accepted_block_reaches_the_node_and_is_taken() {
+        let story = || {
+            Story::new()
+                .connected(0)
+                .sent(0, 1, "s1", ShareClass::Block)
+                .acked(0, 1)
+                .event(json!({ "event": "block_found", "hash": "hash-s1" }))
+        };
+        story().submitted("hash-s1", "null").check(block_not_lost, "pass");
+        story().submitted("hash-s1", "inconclusive").check(block_not_lost, "pass");
+        story().check(block_not_lost, "never reached the node");
+        story().submitted("hash-s1", "high-hash").check(block_not_lost, "refused");
+        Story::new()
+            .connected(0)
+            .sent(0, 1, "s1", ShareClass::Block)
+            .acked(0, 1)
+            .submitted("hash-s1", "null")
+            .check(block_not_lost, "has no event");
+        Story::new()
+            .connected(0)
+            .sent(0, 1, "s1", ShareClass::Share)
+            .acked(0, 1)
+            .check(block_not_lost, "not exercised");
+    }
+
+    #[test]
+    fn every_request_is_signed() {
+        let request =
+            |signature| Seen::Pool(PoolSeen::Request { signature, status: 200, shares: 1 });
+        Story::new().see(request(Ok(()))).check(hmac_valid, "pass");
+        Story::new()
+            .see(request(Ok(())))
+            .see(request(Err("no X-Signature".to_owned())))
+            .check(hmac_valid, "no X-Signature");
+        Story::new().check(hmac_valid, "not exercised");
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_is_shown() {
+        Story::new().event(json!({ "event": "x" })).check(no_secret_in_output, "pass");
+        Story::new()
+            .event(json!({ "event": "x", "detail": "pw=hunter2-secret" }))
+            .check(no_secret_in_output, "the event stream shows secret number 0");
+        let page = Seen::Output {
+            source: "gateway /metrics".to_owned(),
+            text: "hunter2-secret".to_owned(),
+        };
+        Story::new().see(page).check(no_secret_in_output, "gateway /metrics shows");
+    }
+
+    #[test]
+    fn nothing_is_left_behind() {
+        let ended = |error: Option<&str>, tasks, sockets| HostSeen::Ended {
+            host: "gateway".to_owned(),
+            error: error.map(ToOwned::to_owned),
+            tasks,
+            sockets,
+        };
+        Story::new().host(ended(None, 0, 0)).check(tasks_and_sockets_return, "pass");
+        Story::new().host(ended(None, 1, 0)).check(tasks_and_sockets_return, "1 tasks");
+        Story::new().host(ended(None, 0, 2)).check(tasks_and_sockets_return, "2 sockets");
+        Story::new().host(ended(Some("late"), 0, 0)).check(tasks_and_sockets_return, "late");
+    }
+}

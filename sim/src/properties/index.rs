@@ -1,0 +1,156 @@
+//! The record in the forms that several judges need.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Record;
+use crate::actors::observe::{HostSeen, LinkSeen, MinerSeen, NodeSeen, PoolSeen, Seen, ShareClass};
+
+impl<'a> Record<'a> {
+    /// Lines of the event stream of this kind.
+    pub(super) fn events(&self, name: &'a str) -> impl Iterator<Item = (Duration, &'a Value)> {
+        self.all_events().filter(move |(_, line)| line["event"] == name)
+    }
+
+    pub(super) fn all_events(&self) -> impl Iterator<Item = (Duration, &'a Value)> {
+        self.observations.iter().filter_map(|observation| match &observation.what {
+            Seen::Event(line) => Some((observation.at, line)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn miners(&self) -> impl Iterator<Item = (Duration, u32, &'a MinerSeen)> {
+        self.observations.iter().filter_map(|observation| match &observation.what {
+            Seen::Miner { miner, what } => Some((observation.at, *miner, what)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn pool(&self) -> impl Iterator<Item = (Duration, &'a PoolSeen)> {
+        self.observations.iter().filter_map(|observation| match &observation.what {
+            Seen::Pool(what) => Some((observation.at, what)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn link(&self) -> impl Iterator<Item = (Duration, &'a LinkSeen)> {
+        self.observations.iter().filter_map(|observation| match &observation.what {
+            Seen::Link(what) => Some((observation.at, what)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn node(&self) -> impl Iterator<Item = (Duration, &'a NodeSeen)> {
+        self.observations.iter().filter_map(|observation| match &observation.what {
+            Seen::Node(what) => Some((observation.at, what)),
+            _ => None,
+        })
+    }
+
+    /// The node's tips in order: when each came, and its hash.
+    pub(super) fn tips(&self) -> Vec<(Duration, &'a str)> {
+        self.node()
+            .filter_map(|(at, seen)| match seen {
+                NodeSeen::Tip { hash, .. } => Some((at, hash.as_str())),
+                NodeSeen::Submitted { .. } => None,
+            })
+            .collect()
+    }
+
+    /// When the scenario was over and had settled; the end of the record where it never was.
+    pub(super) fn settled_at(&self) -> Duration {
+        let settled = self.observations.iter().find(|seen| matches!(seen.what, Seen::Settled));
+        settled.or(self.observations.last()).map_or(Duration::ZERO, |seen| seen.at)
+    }
+
+    /// When the gateway was killed.
+    pub(super) fn gateway_crashes(&self) -> Vec<Duration> {
+        self.observations
+            .iter()
+            .filter(|seen| {
+                matches!(&seen.what, Seen::Host(HostSeen::Crashed { host }) if host == "gateway")
+            })
+            .map(|seen| seen.at)
+            .collect()
+    }
+
+    /// A time of the wall clock as virtual time of the run.
+    pub(super) fn virtual_time(&self, unix_ms: &Value) -> Option<Duration> {
+        let unix_ms = unix_ms.as_u64()?;
+        Some(Duration::from_millis(unix_ms.saturating_sub(self.setting.epoch_ms)))
+    }
+
+    /// Every share that miners sent, with its answer.
+    pub(super) fn shares(&self) -> Vec<Sent<'a>> {
+        let mut shares: Vec<Sent<'a>> = Vec::new();
+        let mut by_number: BTreeMap<(u32, u64), usize> = BTreeMap::new();
+        let mut open: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut active: BTreeMap<u32, &str> = BTreeMap::new();
+        for (at, miner, seen) in self.miners() {
+            match seen {
+                MinerSeen::Sent { share, share_id, hash, prev_hash, class, .. } => {
+                    by_number.insert((miner, *share), shares.len());
+                    open.entry(miner).or_default().push(shares.len());
+                    shares.push(Sent {
+                        at,
+                        miner,
+                        share_id,
+                        hash,
+                        prev_hash,
+                        active: active.get(&miner).copied().unwrap_or_default(),
+                        class: *class,
+                        answer: Answer::None,
+                    });
+                }
+                MinerSeen::Acked { share } => {
+                    if let Some(index) = by_number.get(&(miner, *share)) {
+                        shares[*index].answer = Answer::Acked(at);
+                    }
+                }
+                MinerSeen::Rejected { share, code } => {
+                    if let Some(index) = by_number.get(&(miner, *share)) {
+                        shares[*index].answer = Answer::Rejected(at, code);
+                    }
+                }
+                MinerSeen::Closed { .. } => {
+                    for index in open.remove(&miner).unwrap_or_default() {
+                        if shares[index].answer == Answer::None {
+                            shares[index].answer = Answer::ConnectionLost;
+                        }
+                    }
+                }
+                MinerSeen::PrevHash { prev_hash, .. } => drop(active.insert(miner, prev_hash)),
+                _ => {}
+            }
+        }
+        shares
+    }
+}
+
+/// A share that a miner sent.
+pub(super) struct Sent<'a> {
+    /// When.
+    pub(super) at: Duration,
+    /// Who.
+    pub(super) miner: u32,
+    pub(super) share_id: &'a str,
+    pub(super) hash: &'a str,
+    /// The tip that it builds on.
+    pub(super) prev_hash: &'a str,
+    /// The tip that the miner was on when it sent it.
+    pub(super) active: &'a str,
+    pub(super) class: ShareClass,
+    pub(super) answer: Answer<'a>,
+}
+
+/// What became of a share at its miner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer<'a> {
+    Acked(Duration),
+    Rejected(Duration, &'a str),
+    /// The connection ended first.
+    ConnectionLost,
+    None,
+}

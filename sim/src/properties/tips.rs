@@ -1,0 +1,419 @@
+//! Judges of tips, switches and jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use gateway_core::mode::Mode;
+
+use super::index::Answer;
+use super::{Judged, Judgement, Record};
+use crate::actors::observe::{LinkSeen, MinerSeen, PoolSeen, Seen};
+use crate::scenario::Action;
+
+/// How long after its deadline the gateway may act: the published bound of 5.06 s for a hold of
+/// 5 s.
+const PUNCTUALITY: Duration = Duration::from_millis(60);
+/// How long a template may be on its way from the node to the gateway.
+const TEMPLATE_TRANSIT: Duration = Duration::from_secs(1);
+
+/// Inline: nothing reaches a miner before the gateway has an accepting verdict on it.
+pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
+    if record.setting.mode != Mode::Inline {
+        return Ok(Judged::of(0, "jobs in inline mode"));
+    }
+    let mut verdicts = record.link().peekable();
+    let mut proposed: BTreeMap<(u64, u64), (&str, &str)> = BTreeMap::new();
+    let (mut tips, mut works) = (BTreeSet::new(), BTreeSet::new());
+    let mut count = 0;
+    for seen in record.observations {
+        while let Some((_, link)) = verdicts.next_if(|(at, _)| *at <= seen.at) {
+            match link {
+                LinkSeen::Proposed { proposal_id, connection, prev_hash, work_id } => {
+                    proposed.insert((*connection, *proposal_id), (prev_hash, work_id));
+                }
+                LinkSeen::Verdict { proposal_id, connection, accepted: true, .. } => {
+                    if let Some((tip, work)) = proposed.get(&(*connection, *proposal_id)) {
+                        tips.insert(*tip);
+                        works.insert(*work);
+                    }
+                }
+                LinkSeen::Verdict { .. } => {}
+            }
+        }
+        match &seen.what {
+            Seen::Miner { miner, what: MinerSeen::PrevHash { prev_hash, .. } } => {
+                count += 1;
+                if !tips.contains(prev_hash.as_str()) {
+                    let what =
+                        format!("miner {miner} got work on {prev_hash}, which no verdict accepts");
+                    return Err(Judged::fail(seen.at, what));
+                }
+            }
+            Seen::Pool(PoolSeen::Share { share_id, work_id, .. }) => {
+                if !works.contains(work_id.as_str()) {
+                    let what = format!("share {share_id} is of a job that no verdict accepts");
+                    return Err(Judged::fail(seen.at, what));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Judged::of(count, "switches at miners, each after its accepting verdict"))
+}
+
+/// Window, hold and disconnect: a tip reaches every miner that is connected when its switch ends,
+/// and a hold ends in time, by a switch or by closing exactly the miners of the old tip.
+pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
+    let hold = record.setting.stale_hold;
+    let crashes = record.gateway_crashes();
+    let mut gave_up = BTreeSet::new();
+    let mut count = 0;
+    for (at, line) in record.events("prevhash_switch") {
+        let tip = line["prev_hash"].as_str().unwrap_or_default();
+        let (Some(seen), Some(ended)) = (
+            record.virtual_time(&line["tip_seen_at_ms"]),
+            record.virtual_time(&line["timestamp_ms"]),
+        ) else {
+            return Err(Judged::fail(at, "a prevhash_switch without its times"));
+        };
+        let interrupted = crashes.iter().any(|crash| *crash >= ended && *crash <= at);
+        count += 1;
+        let took = ended.saturating_sub(seen);
+        match line["outcome"].as_str() {
+            Some("switched") => {
+                if record.setting.mode == Mode::Inline
+                    && took > hold + PUNCTUALITY
+                    && !gave_up.contains(tip)
+                    && line["previous_prev_hash"].is_string()
+                    && !connected_at(record, ended).is_empty()
+                    && someone_was_held(record, seen, hold)
+                {
+                    let what = format!("{tip} was held for {} ms", took.as_millis());
+                    return Err(Judged::fail(ended, what));
+                }
+                if !interrupted {
+                    everyone_switched(record, tip, ended)?;
+                }
+            }
+            Some("disconnected") => {
+                gave_up.insert(tip);
+                if took > hold + PUNCTUALITY {
+                    let what = format!("the hold for {tip} took {} ms", took.as_millis());
+                    return Err(Judged::fail(ended, what));
+                }
+                old_tip_closed(record, tip, ended)?;
+            }
+            Some("rejected" | "superseded") => {}
+            other => {
+                let what = format!("{other:?} is no outcome of a switch");
+                return Err(Judged::fail(at, what));
+            }
+        }
+    }
+    Ok(Judged::of(count, "switches"))
+}
+
+/// Whether some miner worked on an older tip for the whole hold.
+fn someone_was_held(record: &Record<'_>, seen: Duration, hold: Duration) -> bool {
+    let (start, end) = (connected_at(record, seen), connected_at(record, seen + hold));
+    start.iter().any(|(miner, since)| end.get(miner) == Some(since))
+}
+
+/// Which miners had work at that moment, and since when.
+fn connected_at(record: &Record<'_>, moment: Duration) -> BTreeMap<u32, Duration> {
+    let mut connected = BTreeMap::new();
+    for (at, miner, seen) in record.miners().take_while(|(at, ..)| *at <= moment) {
+        match seen {
+            MinerSeen::PrevHash { .. } => drop(connected.entry(miner).or_insert(at)),
+            MinerSeen::Closed { .. } => drop(connected.remove(&miner)),
+            _ => {}
+        }
+    }
+    connected
+}
+
+/// Every miner that had work when the switch ended hears of it, unless its connection ends or a
+/// newer tip comes first.
+fn everyone_switched(record: &Record<'_>, tip: &str, ended: Duration) -> Result<(), Judged> {
+    let latest = ended + record.setting.transit + PUNCTUALITY;
+    if latest > record.settled_at() {
+        return Ok(());
+    }
+    // A switch's event has whole milliseconds, and so may the miner have its frame "earlier".
+    let earliest = ended.saturating_sub(Duration::from_millis(1));
+    for miner in connected_at(record, earliest).into_keys() {
+        let told = record.miners().filter(|(at, who, _)| *who == miner && *at <= latest).any(
+            |(at, _, seen)| match seen {
+                MinerSeen::PrevHash { prev_hash, .. } => prev_hash == tip || at > ended,
+                MinerSeen::Closed { .. } => at >= earliest,
+                _ => false,
+            },
+        );
+        if !told && !is_cut_off(record, ended, latest) {
+            return Err(Judged::fail(latest, format!("miner {miner} was not told of {tip}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a fault on the miners' links was active, so that nothing can be said of them.
+fn is_cut_off(record: &Record<'_>, from: Duration, until: Duration) -> bool {
+    let mut cut = 0_i32;
+    for seen in record.observations.iter().take_while(|seen| seen.at <= until) {
+        match &seen.what {
+            Seen::Step(Action::Cut(link)) if link.from == "miners" || link.to == "miners" => {
+                cut += 1;
+            }
+            Seen::Step(Action::Heal(link)) if link.from == "miners" || link.to == "miners" => {
+                // Bytes kept while the link was cut come after it is healed.
+                if seen.at + Duration::from_secs(1) < from {
+                    cut -= 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    cut > 0
+}
+
+/// Exactly the miners that are still on another tip are closed.
+fn old_tip_closed(record: &Record<'_>, tip: &str, ended: Duration) -> Result<(), Judged> {
+    let latest = ended + record.setting.transit + PUNCTUALITY;
+    let mut on: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut closed = BTreeSet::new();
+    for (at, miner, seen) in record.miners().take_while(|(at, ..)| *at <= latest) {
+        match seen {
+            MinerSeen::PrevHash { prev_hash, .. } if at < ended => _ = on.insert(miner, prev_hash),
+            MinerSeen::Closed { .. } if at < ended => drop(on.remove(&miner)),
+            MinerSeen::Closed { .. } => drop(closed.insert(miner)),
+            _ => {}
+        }
+    }
+    for (miner, work) in on {
+        if work != tip && !closed.contains(&miner) && !is_cut_off(record, ended, latest) {
+            let what = format!("miner {miner} is still on {work} after the hold for {tip}");
+            return Err(Judged::fail(latest, what));
+        }
+        if work == tip && closed.contains(&miner) {
+            let what = format!("miner {miner} was on {tip} already and was closed");
+            return Err(Judged::fail(latest, what));
+        }
+    }
+    Ok(())
+}
+
+/// A SetNewPrevHash starts a job that was announced for it, and no share is accepted that a miner
+/// sent for an older tip after it.
+pub(super) fn one_active_prevhash(record: &Record<'_>) -> Judgement {
+    let mut futures: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    let mut count = 0;
+    for (at, miner, seen) in record.miners() {
+        match seen {
+            MinerSeen::Connected => drop(futures.remove(&miner)),
+            MinerSeen::Job { job_id, future: true } => {
+                futures.entry(miner).or_default().insert(*job_id);
+            }
+            MinerSeen::PrevHash { job_id, .. } => {
+                count += 1;
+                // The others are void with the tip that they were for (specification 5.3.14).
+                if !futures.remove(&miner).unwrap_or_default().contains(job_id) {
+                    let what = format!("miner {miner}: job {job_id} starts, but is no future job");
+                    return Err(Judged::fail(at, what));
+                }
+            }
+            _ => {}
+        }
+    }
+    for share in record.shares() {
+        if let Answer::Acked(at) = share.answer
+            && share.prev_hash != share.active
+        {
+            let what = format!(
+                "miner {}'s share {} on {} was accepted though it was on {} when sent",
+                share.miner, share.share_id, share.prev_hash, share.active
+            );
+            return Err(Judged::fail(at, what));
+        }
+    }
+    Ok(Judged::of(count, "switches at miners"))
+}
+
+/// No share is accepted on a tip that the node left longer ago than the hold allows.
+pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
+    let bound = record.setting.stale_hold + PUNCTUALITY + TEMPLATE_TRANSIT + record.setting.transit;
+    let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
+    let tips = record.tips();
+    for (index, (_, tip)) in tips.iter().enumerate() {
+        match tips.get(index + 1) {
+            Some((next, _)) => drop(left.insert(tip, *next)),
+            None => drop(left.remove(tip)),
+        }
+    }
+    let mut count = 0;
+    for share in record.shares() {
+        let Answer::Acked(at) = share.answer else { continue };
+        count += 1;
+        if let Some(left) = left.get(share.prev_hash)
+            && share.at > *left + bound
+        {
+            let what = format!(
+                "miner {}'s share {} was accepted {} ms after the node left its tip",
+                share.miner,
+                share.share_id,
+                (share.at - *left).as_millis()
+            );
+            return Err(Judged::fail(at, what));
+        }
+    }
+    Ok(Judged::of(count, "accepted shares"))
+}
+
+/// In the end every miner is connected and works on the node's tip.
+pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
+    let settled = record.settled_at();
+    let tips = record.tips();
+    let Some((_, tip)) = tips.iter().rfind(|(at, _)| *at <= settled) else {
+        return Ok(Judged::of(0, "tips"));
+    };
+    let mut on: BTreeMap<u32, &str> = BTreeMap::new();
+    for (_, miner, seen) in record.miners().take_while(|(at, ..)| *at <= settled) {
+        match seen {
+            MinerSeen::PrevHash { prev_hash, .. } => {
+                on.insert(miner, prev_hash);
+            }
+            MinerSeen::Closed { .. } => drop(on.remove(&miner)),
+            _ => {}
+        }
+    }
+    for miner in 0..record.setting.miners {
+        match on.get(&miner) {
+            None => {
+                return Err(Judged::fail(settled, format!("miner {miner} has no work")));
+            }
+            Some(work) if work != tip => {
+                let what = format!("miner {miner} works on {work}, the tip is {tip}");
+                return Err(Judged::fail(settled, what));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Judged::of(on.len(), "miners on the tip"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Story;
+    use super::*;
+    use crate::actors::observe::ShareClass;
+
+    #[test]
+    fn work_needs_an_accepting_verdict_first() {
+        let story = || Story::new().connected(0).proposed(1, "aa");
+        story().verdict(1, true).prev_hash(0, "aa", 1).check(no_unverified_job, "pass");
+        story().prev_hash(0, "aa", 1).verdict(1, true).check(no_unverified_job, "no verdict");
+        story().verdict(1, false).prev_hash(0, "aa", 1).check(no_unverified_job, "no verdict");
+        story().verdict(1, true).prev_hash(0, "bb", 1).check(no_unverified_job, "on bb");
+        story().prev_hash(0, "aa", 1).mode(Mode::Observe).check(no_unverified_job, "not exercised");
+    }
+
+    #[test]
+    fn a_share_at_the_pool_needs_a_verified_job_too() {
+        Story::new().credit("s1").check(no_unverified_job, "of a job that no verdict accepts");
+    }
+
+    #[test]
+    fn a_switch_reaches_everyone() {
+        let story = || Story::new().connected(0).prev_hash(0, "aa", 1).later(100);
+        story()
+            .switch("bb", "switched", 10)
+            .prev_hash(0, "bb", 2)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "pass");
+        story()
+            .switch("bb", "switched", 10)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "was not told of bb");
+        story()
+            .switch("bb", "switched", 10)
+            .closed(0)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "pass");
+    }
+
+    #[test]
+    fn a_hold_ends_in_time() {
+        let story = || Story::new().connected(0).prev_hash(0, "aa", 1).later(6_000);
+        story()
+            .switch("bb", "disconnected", 5_010)
+            .closed(0)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "pass");
+        story()
+            .switch("bb", "disconnected", 5_100)
+            .closed(0)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "took 5100 ms");
+        story()
+            .switch("bb", "disconnected", 5_010)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "is still on aa");
+        story()
+            .prev_hash(0, "bb", 2)
+            .later(1)
+            .switch("bb", "disconnected", 5_010)
+            .closed(0)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "was on bb already");
+        story().switch("bb", "sideways", 1).check(prevhash_switch, "is no outcome");
+    }
+
+    #[test]
+    fn a_started_job_was_announced_and_old_work_ends() {
+        let story = || Story::new().connected(0).prev_hash(0, "aa", 1).prev_hash(0, "bb", 2);
+        story().check(one_active_prevhash, "pass");
+        story()
+            .miner(0, MinerSeen::PrevHash { prev_hash: "cc".to_owned(), job_id: 9 })
+            .check(one_active_prevhash, "is no future job");
+        story()
+            .sent_on(0, 1, "s1", ShareClass::Stale, "aa")
+            .acked(0, 1)
+            .check(one_active_prevhash, "was accepted though");
+        story()
+            .sent_on(0, 1, "s1", ShareClass::Stale, "aa")
+            .rejected(0, 1, "stale-share")
+            .check(one_active_prevhash, "pass");
+    }
+
+    #[test]
+    fn work_on_a_tip_that_is_long_gone_is_not_accepted() {
+        let story = |gap| {
+            Story::new()
+                .tip("aa")
+                .tip("bb")
+                .connected(0)
+                .prev_hash(0, "aa", 1)
+                .later(gap)
+                .sent(0, 1, "s1", ShareClass::Share)
+                .acked(0, 1)
+        };
+        story(5_000).check(stale_work, "pass");
+        story(8_000).check(stale_work, "after the node left its tip");
+    }
+
+    #[test]
+    fn in_the_end_everyone_is_on_the_tip() {
+        let story = || Story::new().tip("aa").connected(0).prev_hash(0, "aa", 1);
+        story().settled().check(all_miners_on_tip, "pass");
+        story().tip("bb").settled().check(all_miners_on_tip, "the tip is bb");
+        story().closed(0).settled().check(all_miners_on_tip, "has no work");
+        // What the drain does afterwards does not count.
+        story().settled().closed(0).check(all_miners_on_tip, "pass");
+    }
+}

@@ -1,0 +1,172 @@
+//! Scenario files: stories for the simulator to play.
+//!
+//! A [`Scenario`] is what a file says; a [`Plan`] is what one seed makes of it, with every range
+//! drawn and every fault on a schedule, before anything runs.
+
+mod catalogue;
+mod chaos;
+mod draw;
+mod expect;
+mod parse;
+mod plan;
+mod quantity;
+mod reader;
+mod step;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use catalogue::{Catalogue, CatalogueError};
+pub use chaos::{Chaos, FAMILIES};
+pub use draw::Draws;
+pub use expect::Expect;
+pub use plan::{Miner, Plan};
+pub use quantity::{Latency, Span, TimeSpan, show_duration};
+pub use reader::Problem;
+pub(crate) use reader::unknown as unknown_name;
+pub use step::{Action, HOSTS, Link, Loss, PlannedStep, PoolMode, Step};
+
+/// What a scenario file says.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The family: the folder of the file.
+    pub family: String,
+    /// The name: the file's name and the `name` in it, which agree.
+    pub name: String,
+    /// One sentence on what is played and expected.
+    pub doc: String,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// `[sim]`.
+    pub sim: Sim,
+    /// `topology.miners`, where the groups of `[[miners]]` do not count themselves.
+    pub miners: Option<Span>,
+    /// `[links.…]` by link; the key `default` is for every other.
+    pub links: BTreeMap<String, LinkQuality>,
+    /// `[config.…]`: sections of the programs' own configuration, checked by the programs.
+    pub config: BTreeMap<String, toml::Table>,
+    /// `[[miners]]`.
+    pub groups: Vec<MinerGroup>,
+    /// `[[at]]`.
+    pub steps: Vec<PlannedStep>,
+    /// `[chaos]`.
+    pub chaos: Option<Chaos>,
+    /// `[[expect]]`.
+    pub expect: Vec<Expect>,
+}
+
+/// The `[sim]` table.
+#[derive(Debug, Clone)]
+pub struct Sim {
+    /// How long the run takes in virtual time, its quiet tail included.
+    pub duration: TimeSpan,
+    /// The seeds of a sweep; a plain run takes the first.
+    pub seeds: Span,
+    /// Which node the scenario asks for.
+    pub node: NodeChoice,
+    /// Blocks in the chain before the run begins.
+    pub initial_blocks: Span,
+    /// Every fault is healed this long before the end.
+    pub quiet_tail: Duration,
+    /// A harder proof-of-work limit than regtest's, in compact form; embedded chain only.
+    pub bits: Option<u32>,
+}
+
+/// Which node plays bitcoind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeChoice {
+    /// The best that is present.
+    Auto,
+    /// A real regtest node.
+    Bitcoind,
+    /// Recorded answers of a real one.
+    Replay,
+    /// The chain inside this program.
+    Embedded,
+}
+
+impl NodeChoice {
+    /// The names, as files and the command line write them.
+    pub const CHOICES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("bitcoind", Self::Bitcoind),
+        ("replay", Self::Replay),
+        ("embedded", Self::Embedded),
+    ];
+
+    /// The name as files and the command line write it.
+    pub fn as_str(self) -> &'static str {
+        let named = Self::CHOICES.iter().find(|(_, choice)| *choice == self);
+        named.expect("every choice is in the table").0
+    }
+}
+
+/// One `[links.…]` table.
+#[derive(Debug, Clone, Default)]
+pub struct LinkQuality {
+    /// How long a byte is under way.
+    pub latency: Option<Latency>,
+    /// How many bytes a read returns at most.
+    pub chunk: Option<Span>,
+    /// Bytes a second; none is without limit.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// One `[[miners]]` table.
+#[derive(Debug, Clone)]
+pub struct MinerGroup {
+    /// How many miners; none shares out `topology.miners`.
+    pub count: Option<Span>,
+    /// The nominal hash rate each announces, in hashes a second.
+    pub hashrate: f32,
+    /// The mean time between two shares of one miner.
+    pub share_interval: TimeSpan,
+    /// What they do.
+    pub behaviour: Behaviour,
+    /// When they first connect.
+    pub start: TimeSpan,
+}
+
+/// What a miner does with its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Sends good shares only.
+    Honest,
+    /// Sends each share twice.
+    Replay,
+    /// Sends shares for jobs of a tip that is gone.
+    Stale,
+    /// Sends hashes above its target.
+    LowDifficulty,
+    /// Sends an ntime before the job's minimum.
+    BadNtime,
+    /// Sends version bits outside the mask.
+    BadVersionBits,
+    /// Sends a job id that was never issued.
+    UnknownJob,
+    /// Sends a channel id that it does not own.
+    UnknownChannel,
+    /// Takes turns between all of these.
+    Everything,
+}
+
+impl Behaviour {
+    /// The names, as files write them.
+    pub const CHOICES: [(&'static str, Self); 9] = [
+        ("honest", Self::Honest),
+        ("replay", Self::Replay),
+        ("stale", Self::Stale),
+        ("low_difficulty", Self::LowDifficulty),
+        ("bad_ntime", Self::BadNtime),
+        ("bad_version_bits", Self::BadVersionBits),
+        ("unknown_job", Self::UnknownJob),
+        ("unknown_channel", Self::UnknownChannel),
+        ("everything", Self::Everything),
+    ];
+
+    /// The name as files write it.
+    pub fn as_str(self) -> &'static str {
+        let named = Self::CHOICES.iter().find(|(_, behaviour)| *behaviour == self);
+        named.expect("every behaviour is in the table").0
+    }
+}
