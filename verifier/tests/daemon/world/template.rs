@@ -33,7 +33,7 @@ impl Template {
         // Its length takes four bytes more than before, and one byte of it was there.
         let mut block: Block = consensus::deserialize(&small.block).unwrap();
         block.txdata[1].input[0].witness = Witness::from_slice(&[vec![0; missing - 3]]);
-        Self::of(id, settled(block))
+        Self::of(id, &settled(block))
     }
 
     fn with_output(id: u64, tip: u8, script_pubkey: ScriptBuf) -> Self {
@@ -53,11 +53,11 @@ impl Template {
             },
             vec![TxOut { value: Amount::from_sat(1000), script_pubkey }],
         );
-        Self::of(id, settled(Block { header, txdata: vec![coinbase(), payment] }))
+        Self::of(id, &settled(Block { header, txdata: vec![coinbase(), payment] }))
     }
 
-    fn of(id: u64, block: Block) -> Self {
-        let bytes = consensus::serialize(&block);
+    fn of(id: u64, block: &Block) -> Self {
+        let bytes = consensus::serialize(block);
         let propose = TemplatePropose {
             proposal_id: ProposalId(id),
             mode: Mode::Inline,
