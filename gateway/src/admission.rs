@@ -94,10 +94,10 @@ impl Admission {
             let report = state.reports.take(REFUSALS_REPORTED_PER_SECOND, now);
             return Err(Refusal { limit: "ADDRESSES_REMEMBERED", report });
         }
-        let entry = state.addresses.entry(address).or_insert_with(|| Address {
-            open: 0,
-            bucket: Bucket::full(self.per_second, now),
-        });
+        let entry = state
+            .addresses
+            .entry(address)
+            .or_insert_with(|| Address { open: 0, bucket: Bucket::full(self.per_second, now) });
         let limit = if !entry.bucket.take(self.per_second, now) {
             Some("limits.connections_per_second_per_ip")
         } else if entry.open >= self.most_per_address {

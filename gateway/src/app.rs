@@ -1,7 +1,7 @@
 //! The whole program: builds the parts, lets them run, and ends them in order.
 
-mod drain;
 mod door;
+mod drain;
 mod parts;
 mod task_group;
 

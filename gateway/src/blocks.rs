@@ -39,10 +39,8 @@ impl BlockSubmitter {
 
     /// Starts a submission; waits only where very many are under way.
     pub(crate) async fn submit(self: &Arc<Self>, block: FoundBlock) {
-        let place = Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let place =
+            Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed");
         let submitter = Arc::clone(self);
         drop(self.env.tasks.spawn("block_submission", submitter.see_through(block, place)));
     }

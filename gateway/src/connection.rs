@@ -62,7 +62,12 @@ impl End {
 }
 
 /// Serves a connection to its end, and sees its accepted shares through the log.
-pub(crate) async fn serve(side: Arc<MinerSide>, mut stream: Stream, id: ConnectionId, place: Place) {
+pub(crate) async fn serve(
+    side: Arc<MinerSide>,
+    mut stream: Stream,
+    id: ConnectionId,
+    place: Place,
+) {
     let began = side.clock.now();
     let (end, tip, outbox) = match handshake::accept(&side, &mut stream).await {
         Ok(transport) => {
@@ -72,8 +77,7 @@ pub(crate) async fn serve(side: Arc<MinerSide>, mut stream: Stream, id: Connecti
             let settings = Arc::clone(&side.settings);
             let session = Session::new(id, settings, Arc::clone(&side.shared), side.clock.now());
             let outbox = Outbox::new(Arc::clone(&side));
-            let mut connection =
-                Connection {
+            let mut connection = Connection {
                 side: &side,
                 session,
                 decoder,

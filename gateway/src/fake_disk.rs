@@ -49,7 +49,13 @@ impl FakeDisk {
 #[async_trait]
 impl Storage for FakeDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.lock().unwrap().files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.0
+            .lock()
+            .unwrap()
+            .files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -53,18 +53,17 @@ pub enum IdentityError {
 pub(crate) fn load(config: &NoiseConfig, env: &Env) -> Result<NoiseIdentity, IdentityError> {
     let storage = env.storage.as_ref();
     let now = env.wall.unix_ms() / 1000;
-    let key = StaticKey::parse(&text(storage, &config.key_file)?).map_err(in_file(&config.key_file))?;
+    let key =
+        StaticKey::parse(&text(storage, &config.key_file)?).map_err(in_file(&config.key_file))?;
     let authority: AuthorityPublicKey = text(storage, &config.authority_public_key_file)?
         .trim()
         .parse()
         .map_err(in_file(&config.authority_public_key_file))?;
     let certificate = match &config.certificate {
-        CertificateSource::File(path) => {
-            text(storage, path)?.trim().parse().map_err(|source| IdentityError::Form {
-                path: path.display().to_string(),
-                source,
-            })?
-        }
+        CertificateSource::File(path) => text(storage, path)?
+            .trim()
+            .parse()
+            .map_err(|source| IdentityError::Form { path: path.display().to_string(), source })?,
         CertificateSource::Mint { authority_secret_key_file: path, validity, backdate } => {
             let signer = AuthoritySecretKey::parse(&text(storage, path)?).map_err(in_file(path))?;
             let validity = Validity {

@@ -111,7 +111,13 @@ impl Status {
             posts_in_flight: level.in_flight,
             blocks_in_submission: self.blocks.under_way(),
             verifier_http_url: &self.config.gateway.verifier_http_url,
-            escape_hatches: self.config.hatches.iter().copied().map(EscapeHatch::variable).collect(),
+            escape_hatches: self
+                .config
+                .hatches
+                .iter()
+                .copied()
+                .map(EscapeHatch::variable)
+                .collect(),
         };
         serde_json::to_string(&report).expect("texts and numbers always encode")
     }

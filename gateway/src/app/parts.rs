@@ -14,9 +14,9 @@ use platform::{Env, Listener, Shutdown, TaskHandle};
 use templates::client::TemplateClient;
 use tokio::sync::{mpsc, watch};
 
+use super::Error;
 use super::door::{Door, probe_pool};
 use super::task_group::TaskGroup;
-use super::Error;
 use crate::admission::Admission;
 use crate::blocks::BlockSubmitter;
 use crate::board::Board;

@@ -54,10 +54,7 @@ pub(super) fn read(
     Ok(config)
 }
 
-fn hatches(
-    raw: &mut Raw<'_>,
-    environment: &BTreeMap<String, String>,
-) -> BTreeSet<EscapeHatch> {
+fn hatches(raw: &mut Raw<'_>, environment: &BTreeMap<String, String>) -> BTreeSet<EscapeHatch> {
     let mut open = BTreeSet::new();
     for hatch in EscapeHatch::ALL {
         match environment.get(hatch.variable()).map(String::as_str) {
@@ -275,9 +272,12 @@ fn identities(
         let secret = match (entry.get(secret_member), entry.get(&file_member)) {
             (None, None) => None,
             (Some(Value::String(secret)), None) => Some(SecretString::from(secret.as_str())),
-            (None, Some(Value::String(file))) => raw.secret_file(&format!("{at}.{file_member}"), file),
+            (None, Some(Value::String(file))) => {
+                raw.secret_file(&format!("{at}.{file_member}"), file)
+            }
             _ => {
-                let problem = format!("is no text, or is set beside {file_member}; keep one of them");
+                let problem =
+                    format!("is no text, or is set beside {file_member}; keep one of them");
                 raw.problem(&format!("{at}.{secret_member}"), problem);
                 None
             }

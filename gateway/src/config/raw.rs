@@ -192,8 +192,7 @@ impl<'a> Raw<'a> {
     fn require(&mut self) {
         for key in KEYS.iter().filter(|key| key.presence == Presence::Required) {
             let has = |path: &str| self.values.contains_key(path);
-            let from_file =
-                key.kind == Kind::Secret && has(&format!("{}{FILE_SUFFIX}", key.path));
+            let from_file = key.kind == Kind::Secret && has(&format!("{}{FILE_SUFFIX}", key.path));
             if !has(key.path) && !from_file {
                 let hint = match key.kind {
                     Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
@@ -227,9 +226,7 @@ fn nearest_key(path: &str) -> &'static str {
 
 pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> &'n str {
     known
-        .max_by(|a, b| {
-            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-        })
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
         .unwrap_or_default()
 }
 
@@ -270,11 +267,12 @@ fn fault(kind: Kind, value: &Value) -> Option<String> {
             (!number.is_some_and(|number| (least..=most).contains(&number)))
                 .then(|| format!("{shown} is no whole number from {least} to {most}"))
         }
-        Kind::Real(least, most) => {
-            (!as_real(value).is_some_and(|number| (least..=most).contains(&number)))
-                .then(|| format!("{shown} is no number from {least} to {most}"))
+        Kind::Real(least, most) => (!as_real(value)
+            .is_some_and(|number| (least..=most).contains(&number)))
+        .then(|| format!("{shown} is no number from {least} to {most}")),
+        Kind::Flag => {
+            value.as_bool().is_none().then(|| format!("{shown} is neither true nor false"))
         }
-        Kind::Flag => value.as_bool().is_none().then(|| format!("{shown} is neither true nor false")),
         Kind::Entries(members) => {
             let list = value.as_array().is_some_and(|list| list.iter().all(Value::is_table));
             let members = members.join(", ").replace('!', "");

@@ -166,7 +166,10 @@ fn secrets_come_from_files_too() {
     let disk = FakeDisk::default();
     disk.put("/run/secret", b"from a file\n");
     let text = MINIMAL
-        .replace("share_upstream_secret = \"hunter2\"", "share_upstream_secret_file = \"/run/secret\"")
+        .replace(
+            "share_upstream_secret = \"hunter2\"",
+            "share_upstream_secret_file = \"/run/secret\"",
+        )
         .replace("password = \"hunter3\"", "password_file = \"/run/secret\"");
     let config = Config::from_toml(&text, &BTreeMap::new(), &disk).unwrap();
     assert_eq!(config.share.upstream_secret.expose_secret(), "from a file");

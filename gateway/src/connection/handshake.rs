@@ -29,12 +29,12 @@ async fn acts(
     responder: Result<Responder, HandshakeError>,
     stream: &mut Stream,
 ) -> Result<Transport, End> {
-    let failed = |error: HandshakeError| {
-        End::closed(ReasonCode::NoiseHandshakeFailed, error.to_string())
-    };
+    let failed =
+        |error: HandshakeError| End::closed(ReasonCode::NoiseHandshakeFailed, error.to_string());
     let mut act_1 = [0; ACT_1_LEN];
     read_act(stream, &mut act_1).await?;
-    let (act_2, transport) = responder.and_then(|responder| responder.act_1(&act_1)).map_err(failed)?;
+    let (act_2, transport) =
+        responder.and_then(|responder| responder.act_1(&act_1)).map_err(failed)?;
     stream.write.write_all(&act_2).await.map_err(|error| End::left(error.to_string()))?;
     Ok(transport)
 }

@@ -4,6 +4,4 @@ mod event;
 mod forward;
 
 pub(crate) use event::encode_event;
-pub(crate) use forward::{
-    decode_share, encode_batch, encode_job, encode_share, parse_pool_answer,
-};
+pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share, parse_pool_answer};

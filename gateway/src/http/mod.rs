@@ -119,10 +119,7 @@ struct EventsQuery {
 }
 
 /// The event stream, from `since` (the last `seq` the reader has) or from now.
-async fn gateway_events(
-    State(api): State<Arc<Api>>,
-    Query(query): Query<EventsQuery>,
-) -> Response {
+async fn gateway_events(State(api): State<Arc<Api>>, Query(query): Query<EventsQuery>) -> Response {
     let Some(subscription) = api.feed.subscribe(query.since, api.archive.clone()) else {
         let problem = "every place is taken (limits.max_event_subscribers)";
         return error(StatusCode::SERVICE_UNAVAILABLE, problem);

@@ -248,7 +248,8 @@ impl Reader {
 /// Whether a good record begins on any line after the first: then the first was not torn by a
 /// crash, which can only hurt the end.
 fn holds_whole_record(bytes: &[u8]) -> bool {
-    bytes.split_inclusive(|byte| *byte == b'\n').skip(1).any(|line| {
-        line.strip_suffix(b"\n").is_some_and(|line| segment::decode(line).is_ok())
-    })
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .skip(1)
+        .any(|line| line.strip_suffix(b"\n").is_some_and(|line| segment::decode(line).is_ok()))
 }

@@ -16,19 +16,14 @@ fn accepted(id: &str, job: &str) -> Record {
         job: Job { job_ref: job.into(), json: format!(r#"{{"job_ref":"{job}"}}"#).into() },
         event: Event {
             name: "share_accepted",
-            fields: format!(
-                r#"{{"share_id":"s{id}","event_id":"{id}","sv2_response":"success"}}"#
-            ),
+            fields: format!(r#"{{"share_id":"s{id}","event_id":"{id}","sv2_response":"success"}}"#),
         },
     }
 }
 
 fn resolved(id: &str) -> Record {
     let fields = format!(r#"{{"share_id":"s{id}","event_id":"{id}","forwarded":true}}"#);
-    Record::Resolved {
-        event_id: id.into(),
-        event: Event { name: "share_forward_result", fields },
-    }
+    Record::Resolved { event_id: id.into(), event: Event { name: "share_forward_result", fields } }
 }
 
 fn settings(segment_bytes: u64, retention: usize) -> LogSettings {
@@ -230,9 +225,8 @@ fn lines(choices: &[(u8, bool)]) -> Vec<(Vec<u8>, Option<String>)> {
                 seq += 1;
                 let response = if *success { "success" } else { "error" };
                 let id = format!("e{index}");
-                let fields = format!(
-                    r#"{{"share_id":"x","event_id":"{id}","sv2_response":"{response}"}}"#
-                );
+                let fields =
+                    format!(r#"{{"share_id":"x","event_id":"{id}","sv2_response":"{response}"}}"#);
                 let event = Event { name: "share_accepted", fields };
                 segment::encode(Kind::Event, &segment::event_json(&event, seq), &mut line);
                 accepts = success.then_some(id);

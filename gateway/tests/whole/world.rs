@@ -1,0 +1,271 @@
+//! What surrounds the gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use gateway::{Config, gen_keys};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use platform::http_client::HttpClient;
+use platform::{Env, Shutdown, TaskHandle, Tasks};
+use serde_json::{Value, json};
+use sv2_noise::AuthorityPublicKey;
+use tokio::sync::{Mutex, mpsc};
+
+const TIP: &str = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206";
+const SECRET: &str = "pool-secret";
+
+/// A template source, a pool, a disk, and the keys of a gateway.
+pub(crate) struct World {
+    pub(crate) env: Env,
+    pub(crate) miner_address: String,
+    pub(crate) authority: AuthorityPublicKey,
+    http_address: String,
+    config: String,
+    surroundings: Arc<Surroundings>,
+    blocks: Mutex<mpsc::UnboundedReceiver<Value>>,
+    posts: Mutex<mpsc::UnboundedReceiver<Value>>,
+    /// Tasks of the surroundings, which are not the gateway's.
+    outside: Tasks,
+    _directory: tempfile::TempDir,
+}
+
+struct Surroundings {
+    pool_status: AtomicU16,
+    blocks: mpsc::UnboundedSender<Value>,
+    posts: mpsc::UnboundedSender<Value>,
+}
+
+/// A gateway that runs.
+pub(crate) struct Running {
+    tasks: Tasks,
+    shutdown: Shutdown,
+    task: TaskHandle<Result<(), gateway::Error>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) -> Result<(), String> {
+        self.shutdown.cancel();
+        self.ended().await
+    }
+
+    pub(crate) async fn ended(self) -> Result<(), String> {
+        self.task.await.expect("the gateway does not panic").map_err(|error| error.to_string())
+    }
+
+    /// Ends every task where it stands.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.is_none());
+        self.tasks.abort_all();
+        while self.tasks.live() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let env = platform::real::env();
+        let outside = Tasks::new();
+        let directory = tempfile::tempdir().unwrap();
+        let (blocks, blocks_seen) = mpsc::unbounded_channel();
+        let (posts, posts_seen) = mpsc::unbounded_channel();
+        let pool_status = AtomicU16::new(200);
+        let surroundings = Arc::new(Surroundings { pool_status, blocks, posts });
+        let listener = env.net.listen("127.0.0.1:0").await.unwrap();
+        let source = listener.local_addr();
+        let router = Router::new()
+            .route("/template", get(template))
+            .route("/block", post(block))
+            .route("/shares", post(shares))
+            .with_state(Arc::clone(&surroundings));
+        drop(outside.spawn("world", platform::serve::serve(listener, router, outside.clone())));
+
+        let day = Duration::from_secs(86_400);
+        let keys = gen_keys::generate(&env, None, day, day).unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let write = |name: &str, text: &str| {
+            env.storage.write_atomic(&path(name), text.as_bytes()).unwrap();
+        };
+        write("noise.key", &keys.noise_key);
+        write("noise.cert", &keys.certificate);
+        write("authority.pub", &keys.authority_public_key.to_string());
+        let (miner_address, http_address) = (free_address(&env).await, free_address(&env).await);
+        let verifier_address = free_address(&env).await;
+        let files = directory.path().display();
+        let config = format!(
+            r#"
+            [gateway]
+            mode = "MODE"
+            listen_addr = "{miner_address}"
+            http_addr = "{http_address}"
+            verifier_addr = "{verifier_address}"
+            upstream_url = "http://{source}"
+            upstream_failure_policy = "fail_closed"
+            [noise]
+            noise_key_file = "{files}/noise.key"
+            noise_cert_file = "{files}/noise.cert"
+            authority_public_key_file = "{files}/authority.pub"
+            [share]
+            share_upstream_url = "http://{source}/shares"
+            share_upstream_secret = "{SECRET}"
+            share_batch_interval_ms = 1
+            initial_difficulty = 1e-9
+            [vardiff]
+            min_difficulty = 1e-9
+            [auth]
+            mode = "open"
+            [log]
+            path = "{files}/log"
+            "#
+        );
+        Self {
+            env,
+            miner_address,
+            authority: keys.authority_public_key,
+            http_address,
+            config,
+            surroundings,
+            blocks: Mutex::new(blocks_seen),
+            posts: Mutex::new(posts_seen),
+            outside,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn start_gateway(&self, mode: &str) -> Running {
+        let variables =
+            BTreeMap::from([("VELDRA_GATEWAY_ALLOW_OPEN_AUTH".to_owned(), "1".to_owned())]);
+        let text = self.config.replace("MODE", mode);
+        let config = Config::from_toml(&text, &variables, self.env.storage.as_ref()).unwrap();
+        let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
+        let env = Env { tasks: tasks.clone(), ..self.env.clone() };
+        let task = self.outside.spawn("gateway", gateway::run(env, config, shutdown.clone()));
+        Running { tasks, shutdown, task }
+    }
+
+    pub(crate) fn pool_answers(&self, status: u16) {
+        self.surroundings.pool_status.store(status, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn next_block(&self) -> Value {
+        self.blocks.lock().await.recv().await.unwrap()
+    }
+
+    /// The next post with the right signature.
+    pub(crate) async fn next_post(&self) -> Value {
+        self.posts.lock().await.recv().await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.request("GET", path).await
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> (u16, String) {
+        self.request("POST", path).await
+    }
+
+    pub(crate) async fn until_healthy(&self) {
+        while self.request("GET", "/health").await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The events from the log's first on, until `count` of them have this name.
+    pub(crate) async fn events_until(&self, name: &str, count: usize) -> Vec<Value> {
+        self.until_healthy().await;
+        let uri = format!("http://{}/gateway/events?since=0", self.http_address);
+        let request = Request::get(uri).body(Full::default()).unwrap();
+        let mut body = self.client().open(request).await.unwrap().into_body();
+        let (mut bytes, mut events) = (Vec::new(), Vec::new());
+        while events.iter().filter(|event: &&Value| event["event"] == name).count() < count {
+            bytes.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+            let lines = bytes.drain(..whole).collect::<Vec<u8>>();
+            let lines = String::from_utf8(lines).unwrap();
+            events.extend(lines.lines().map(|line| serde_json::from_str(line).unwrap()));
+        }
+        for (index, event) in events.iter().enumerate() {
+            assert_eq!(event["seq"], index + 1, "no event is missing");
+        }
+        events
+    }
+
+    pub(crate) async fn no_task_is_left(&self, before: usize) {
+        assert_eq!(self.env.tasks.live(), before);
+    }
+
+    async fn request(&self, method: &str, path: &str) -> (u16, String) {
+        let uri = format!("http://{}{path}", self.http_address);
+        let request = Request::builder().method(method).uri(uri).body(Full::default()).unwrap();
+        match self.client().send(request, Duration::from_secs(10), 1 << 20).await {
+            Ok(answer) => {
+                let body = String::from_utf8(answer.body().to_vec()).unwrap();
+                (answer.status().as_u16(), body)
+            }
+            Err(_) => (0, String::new()),
+        }
+    }
+
+    fn client(&self) -> HttpClient {
+        HttpClient::new(&Env { tasks: self.outside.clone(), ..self.env.clone() })
+    }
+}
+
+async fn free_address(env: &Env) -> String {
+    env.net.listen("127.0.0.1:0").await.unwrap().local_addr().to_string()
+}
+
+async fn template(axum::extract::RawQuery(query): axum::extract::RawQuery) -> (StatusCode, String) {
+    if query.is_some_and(|query| query.contains("after=")) {
+        // There is never a newer one.
+        std::future::pending::<()>().await;
+    }
+    let answer = json!({
+        "template_id": 1, "source": "node", "network": "regtest",
+        "observed_at_ms": 1_700_000_000_000_u64, "mempool_tx": null,
+        "template": {
+            "version": 0x2000_0000, "rules": [], "previousblockhash": TIP, "transactions": [],
+            "coinbasevalue": 5_000_000_000_u64, "mintime": 1_296_688_603,
+            "curtime": 1_700_000_000, "bits": "207fffff", "height": 102, "sigoplimit": 80_000,
+            "weightlimit": 4_000_000,
+        },
+    });
+    (StatusCode::OK, answer.to_string())
+}
+
+async fn block(State(world): State<Arc<Surroundings>>, body: Bytes) -> String {
+    world.blocks.send(serde_json::from_slice(&body).unwrap()).unwrap();
+    let results = json!([{ "node": "node", "result": null, "error": null }]);
+    json!({ "accepted": true, "results": results }).to_string()
+}
+
+async fn shares(
+    State(world): State<Arc<Surroundings>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, String) {
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signed = [header("x-timestamp").as_bytes(), b".", &body].concat();
+    let signature = header("x-signature");
+    let signature = const_hex::decode(signature.strip_prefix("sha256=").unwrap()).unwrap();
+    ring::hmac::verify(&key, &signed, &signature).expect("the signature is right");
+    let post: Value = serde_json::from_slice(&body).unwrap();
+    let shares = post["shares"].as_array().unwrap().iter();
+    let results: Vec<Value> = shares
+        .map(|share| json!({ "share_id": share["share_id"], "accepted": true, "error": null }))
+        .collect();
+    // The test may have seen all it wants.
+    let _ = world.posts.send(post.clone());
+    let status = world.pool_status.load(Ordering::Relaxed);
+    (StatusCode::from_u16(status).unwrap(), json!({ "results": results }).to_string())
+}
