@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::{Env, Listener, Shutdown, Tasks};
-use tokio::sync::Semaphore;
+use platform::{Env, Listener, Shutdown};
 
 use crate::config::{Config, is_loopback};
 use crate::metrics::Metrics;
 use crate::node_rpc::NodeRpc;
-use crate::service::{self, MAX_REQUESTS, Service};
+use crate::service::{self, Service};
 use crate::source::{Follower, Node};
 use crate::store::Store;
 
 /// How long requests in progress may take to end after the shutdown.
 const DRAIN_GRACE: Duration = Duration::from_secs(15);
-/// How long the last answers may take to leave their connections.
-const LINGER: Duration = Duration::from_millis(20);
 
 /// Why the template-manager did not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +30,7 @@ pub enum Error {
 }
 
 /// Runs the template-manager until `shutdown`, then lets the requests in progress end. No task of
-/// it remains when this returns or is dropped.
+/// it remains when this returns.
 ///
 /// # Errors
 /// The address cannot be listened on. A node that cannot be reached is no error: it is tried
@@ -44,8 +41,8 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
         .listen(&config.http_addr)
         .await
         .map_err(|error| Error::Listen { address: config.http_addr.clone(), error })?;
-    let tasks = OwnTasks(Tasks::new());
-    let env = Env { tasks: tasks.0.clone(), ..env };
+    let tasks = env.tasks.group();
+    let env = Env { tasks: tasks.clone(), ..env };
     warn(&config, listener.as_ref());
     let service = Arc::new(build(&env, &config, &shutdown));
     for (index, node) in service.nodes.iter().enumerate() {
@@ -57,17 +54,8 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
         };
         drop(env.tasks.spawn("node_follower", follower.run(shutdown.clone())));
     }
-    let requests = Arc::clone(&service.requests);
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => {}
-        () = platform::serve::serve(listener, service::router(service), env.tasks.clone()) => {}
-    }
-    let last_request = requests.acquire_many(MAX_REQUESTS);
-    if tokio::time::timeout(DRAIN_GRACE, last_request).await.is_err() {
-        tracing::warn!("requests still in progress are cut off");
-    }
-    tokio::time::sleep(LINGER).await;
+    let router = service::router(service);
+    platform::serve::serve_until(listener, router, &tasks, &shutdown, DRAIN_GRACE).await;
     tasks.end().await;
     Ok(())
 }
@@ -102,7 +90,6 @@ fn build(env: &Env, config: &Config, shutdown: &Shutdown) -> Service {
         settings: config.settings().to_vec(),
         api_key: config.http_api_key.clone(),
         shutdown: shutdown.clone(),
-        requests: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
     }
 }
 
@@ -119,25 +106,5 @@ fn warn(config: &Config, listener: &dyn Listener) {
         if in_clear {
             tracing::warn!(node = node.name, "its password crosses the network in clear");
         }
-    }
-}
-
-/// The daemon's tasks, kept apart from those of whoever runs it, so that they can be ended alone.
-struct OwnTasks(Tasks);
-
-impl OwnTasks {
-    /// Ends the tasks and waits until they are gone.
-    async fn end(&self) {
-        self.0.abort_all();
-        while self.0.live() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
-impl Drop for OwnTasks {
-    /// A daemon that is cut off (a crash in the simulator) takes its tasks with it.
-    fn drop(&mut self) {
-        self.0.abort_all();
     }
 }

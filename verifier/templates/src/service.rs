@@ -16,7 +16,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::blocks;
@@ -26,8 +25,6 @@ use crate::source::Node;
 use crate::store::{Announced, Store};
 use crate::wire::{BlockSubmission, ErrorBody, TemplateId};
 
-/// How many requests are served at once, waiting ones included.
-pub(crate) const MAX_REQUESTS: u32 = 512;
 /// The longest a client may wait for a template.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The hex of the largest block (4 000 000 bytes) and the JSON around it.
@@ -42,8 +39,6 @@ pub(crate) struct Service {
     pub(crate) settings: Vec<Setting>,
     pub(crate) api_key: Option<SecretString>,
     pub(crate) shutdown: Shutdown,
-    /// One permit a request: the bound, and how the end of the last one is awaited.
-    pub(crate) requests: Arc<Semaphore>,
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
@@ -59,19 +54,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is no such path"))
-        .layer(middleware::from_fn_with_state(Arc::clone(&service), count_request))
         .with_state(service)
-}
-
-async fn count_request(
-    State(service): State<Arc<Service>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match Arc::clone(&service.requests).try_acquire_owned() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once"),
-    }
 }
 
 async fn require_key(
