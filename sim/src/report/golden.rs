@@ -187,8 +187,8 @@ fn walk(path: &str, expected: &Value, got: &Value, changes: &mut Vec<Change>) {
                     (Some(expected), Some(got)) => walk(key, expected, got, changes),
                     (expected, got) => changes.push(Change {
                         path: key.clone(),
-                        expected: expected.map(|value| value.to_string()),
-                        got: got.map(|value| value.to_string()),
+                        expected: expected.map(ToString::to_string),
+                        got: got.map(ToString::to_string),
                     }),
                 }
             }
@@ -231,7 +231,10 @@ fn timeline(golden: &Value) -> String {
     let mut text = String::new();
     for entry in golden.get("timeline").and_then(Value::as_array).into_iter().flatten() {
         let field = |name| entry.get(name).and_then(Value::as_str).unwrap_or("?");
-        let t = entry.get("t_ms").and_then(Value::as_u64).map_or("?".to_owned(), markup::seconds);
+        let t = entry
+            .get("t_ms")
+            .and_then(Value::as_u64)
+            .map_or_else(|| "?".to_owned(), markup::seconds);
         text.push_str(&format!("{t:>10}  {:<8} {}\n", field("kind"), field("text")));
     }
     text

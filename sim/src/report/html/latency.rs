@@ -68,10 +68,10 @@ fn chart(report: &Report) -> String {
     }
     for (share, label) in SHARES.into_iter().filter(|(share, _)| position(*share) <= right) {
         let x = x.at(position(share));
-        write!(
+        writeln!(
             svg,
             "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{BOTTOM}\"/>\
-             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>\n",
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
             BOTTOM + 18.0
         )
         .expect("writing to a String does not fail");

@@ -84,10 +84,10 @@ fn chart(report: &Report, bands: &[Band]) -> String {
     for (index, (name, kinds, colour)) in lanes.iter().enumerate() {
         let y = TOP + LANE * (index as f64 + 0.5);
         let end = WIDTH - RIGHT;
-        write!(
+        writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\
-             <line class=\"axis\" x1=\"{LEFT}\" x2=\"{end:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\n",
+             <line class=\"axis\" x1=\"{LEFT}\" x2=\"{end:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
             LEFT - 9.0,
             y + 4.0
         )
