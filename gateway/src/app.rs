@@ -3,6 +3,7 @@
 mod door;
 mod drain;
 mod parts;
+mod settings;
 mod task_group;
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::admission::Place;
 use crate::blocks::BlockSubmitter;
 use crate::board::{Board, Signal};
 use crate::clock::Clock;
-use crate::limits::{CLOSING_WRITE, OUTGOING_BYTES, READ_BYTES};
+use crate::limits::{CLOSING_WRITE, MINER_READ_BYTES, OUTGOING_BYTES};
 use crate::metrics::Metrics;
 use crate::noise_identity::NoiseIdentity;
 use crate::recorder::Recorder;
@@ -82,6 +82,7 @@ pub(crate) async fn serve(
                 session,
                 decoder,
                 sealer,
+                incoming: vec![0; MINER_READ_BYTES].into(),
                 outgoing: Vec::new(),
                 outbox,
                 tip_before_end: None,
@@ -126,6 +127,8 @@ struct Connection<'a> {
     session: Session,
     decoder: FrameDecoder,
     sealer: Sealer,
+    /// What the socket is read into.
+    incoming: Box<[u8]>,
     /// Sealed bytes that the socket has not taken yet.
     outgoing: Vec<u8>,
     outbox: Outbox,
@@ -170,7 +173,6 @@ impl Connection<'_> {
         stream: &mut Stream,
         signals: &mut broadcast::Receiver<Signal>,
     ) -> Result<Option<Close>, End> {
-        let mut chunk = [0; READ_BYTES];
         let deadline = self.session.next_deadline();
         tokio::select! {
             biased;
@@ -196,16 +198,16 @@ impl Connection<'_> {
                 self.outgoing.drain(..written);
                 Ok(None)
             }
-            read = stream.read.read(&mut chunk), if self.outbox.takes_more() => match read {
+            read = stream.read.read(&mut self.incoming), if self.outbox.takes_more() => match read {
                 Ok(0) => Err(End::left("the miner closed the connection")),
-                Ok(length) => Ok(self.take_bytes(&chunk[..length]).await),
+                Ok(length) => Ok(self.take_bytes(length).await),
                 Err(error) => Err(End::left(error.to_string())),
             },
         }
     }
 
-    async fn take_bytes(&mut self, bytes: &[u8]) -> Option<Close> {
-        self.decoder.push(bytes);
+    async fn take_bytes(&mut self, length: usize) -> Option<Close> {
+        self.decoder.push(&self.incoming[..length]);
         loop {
             let now = self.side.clock.now();
             match self.decoder.next_frame() {

@@ -23,7 +23,7 @@ pub const PROPOSALS_WAITING: usize = 8;
 /// Proposals on one link whose verdicts may be outstanding.
 pub const PROPOSALS_OUTSTANDING: usize = 64;
 /// Heartbeats that the verifier may leave unanswered before the link counts as down.
-pub const HEARTBEATS_MISSED: u64 = 3;
+pub const HEARTBEATS_MISSED: u32 = 3;
 /// Shortest and longest wait before a link is opened again.
 pub const LINK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Logged shares that may wait for the forward queue to take them in.
@@ -37,8 +37,10 @@ pub const POOL_ANSWER_BYTES: usize = 8 << 20;
 pub const BLOCKS_IN_SUBMISSION: usize = 64;
 /// Shortest and longest wait before a block is submitted again.
 pub const BLOCK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Bytes taken from a connection at once.
-pub const READ_BYTES: usize = 16 * 1024;
+/// Bytes taken from the link to the verifier at once.
+pub const LINK_READ_BYTES: usize = 16 * 1024;
+/// Bytes taken from a miner at once, some 80 shares.
+pub const MINER_READ_BYTES: usize = 4 * 1024;
 /// Bytes that may wait for a miner to read them; beyond it the connection is closed.
 pub const OUTGOING_BYTES: usize = 1 << 20;
 /// Batches of one connection's shares that may wait for the log; beyond it nothing more is read

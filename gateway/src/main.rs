@@ -165,6 +165,17 @@ fn gen_keys(args: &GenKeysArgs) -> anyhow::Result<ExitCode> {
     let authority_key = authority_key.as_ref().map(|text| text.as_str());
     let keys = gen_keys::generate(&env, authority_key, validity, backdate)?;
     env.storage.create_dir_all(&args.out)?;
+    let present = env.storage.list(&args.out)?;
+    let new_authority = keys.new_authority_key.is_some();
+    let files = ["noise.key", "noise.cert", "authority.pub"].into_iter();
+    for name in files.chain(new_authority.then_some("authority.key")) {
+        let path = args.out.join(name);
+        anyhow::ensure!(
+            !present.iter().any(|file| file == name),
+            "{} exists and is never overwritten; move it away, or choose another --out",
+            path.display()
+        );
+    }
     let authority = keys.authority_public_key.to_string();
     if let Some(secret) = &keys.new_authority_key {
         create(&args.out.join("authority.key"), secret, 0o600)?;

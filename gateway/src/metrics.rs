@@ -67,54 +67,58 @@ impl Metrics {
             events_dropped: Counter::default(),
             template_age_seconds: Gauge::default(),
         };
-        let registry = &mut all.registry;
-        registry.register("shares", "Submissions by answer or reason", all.shares.clone());
-        registry.register("share_results", "Results by reason", all.share_results.clone());
-        registry.register("template_verdicts", "Verdicts by code", all.verdicts.clone());
+        all.register();
+        all
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("shares", "Submissions by answer or reason", self.shares.clone());
+        registry.register("share_results", "Results by reason", self.share_results.clone());
+        registry.register("template_verdicts", "Verdicts by code", self.verdicts.clone());
         registry.register(
             "template_verdict_seconds",
             "From proposal to verdict",
-            all.verdict_seconds.clone(),
+            self.verdict_seconds.clone(),
         );
-        registry.register("prevhash_switches", "Tips by outcome", all.switches.clone());
+        registry.register("prevhash_switches", "Tips by outcome", self.switches.clone());
         registry.register(
             "prevhash_switch_seconds",
             "From a tip's first template to its end",
-            all.switch_seconds.clone(),
+            self.switch_seconds.clone(),
         );
         registry.register(
             "connections_closed",
             "Ended miner connections by reason",
-            all.connections_closed.clone(),
+            self.connections_closed.clone(),
         );
-        registry.register("blocks_found", "Blocks by fate", all.blocks.clone());
-        registry.register("session_notices", "What miners did", all.notices.clone());
-        registry.register("connections", "Miner connections", all.connections.clone());
+        registry.register("blocks_found", "Blocks by fate", self.blocks.clone());
+        registry.register("session_notices", "What miners did", self.notices.clone());
+        registry.register("connections", "Miner connections", self.connections.clone());
         registry.register(
             "connections_refused",
             "Connections refused before the handshake",
-            all.connections_refused.clone(),
+            self.connections_refused.clone(),
         );
         registry.register(
             "verdicts_ignored",
             "Verdicts that changed nothing, by cause",
-            all.ignored_verdicts.clone(),
+            self.ignored_verdicts.clone(),
         );
-        registry.register("link_faults", "Internal link faults", all.link_faults.clone());
-        registry.register("up", "Whether it can be reached or written", all.up.clone());
-        registry.register("queue_length", "What waits in a queue", all.queue_length.clone());
-        registry.register("queue_capacity", "Bound of a queue", all.queue_capacity.clone());
+        registry.register("link_faults", "Internal link faults", self.link_faults.clone());
+        registry.register("up", "Whether it can be reached or written", self.up.clone());
+        registry.register("queue_length", "What waits in a queue", self.queue_length.clone());
+        registry.register("queue_capacity", "Bound of a queue", self.queue_capacity.clone());
         registry.register(
             "events_dropped",
             "Events other than shares that the failing log had no room for",
-            all.events_dropped.clone(),
+            self.events_dropped.clone(),
         );
         registry.register(
             "template_age_seconds",
             "Age of the work that miners are on",
-            all.template_age_seconds.clone(),
+            self.template_age_seconds.clone(),
         );
-        all
     }
 
     /// Shows the open hatches, each as a gauge that is 1.

@@ -28,6 +28,7 @@ pub(crate) struct Status {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocks: Arc<BlockSubmitter>,
     pub(crate) forward: watch::Receiver<ForwardLevel>,
+    pub(crate) source_up: Arc<AtomicBool>,
     pub(crate) verifier_up: Arc<AtomicBool>,
     pub(crate) pool_up: watch::Receiver<bool>,
     pub(crate) draining: Arc<AtomicBool>,
@@ -70,7 +71,7 @@ impl Status {
         let checks = [
             ("not_draining", !self.is(&self.draining)),
             ("log", self.recorder.log().status() == LogStatus::Writing),
-            ("template_source", self.board.upstream()),
+            ("template_source", self.source_up()),
             ("template", has_template),
             ("verifier", self.is(&self.verifier_up) || !mode.gates_jobs()),
             ("share_upstream", *self.pool_up.borrow() || !mode.serves_miners()),
@@ -142,7 +143,7 @@ impl Status {
         }
         let up = [
             ("log", self.recorder.log().status() == LogStatus::Writing),
-            ("template_source", self.board.upstream()),
+            ("template_source", self.source_up()),
             ("verifier", self.is(&self.verifier_up)),
             ("share_upstream", *self.pool_up.borrow()),
         ];
@@ -155,6 +156,11 @@ impl Status {
             now.unix_ms.saturating_sub(publication.work.template().observed_at_ms)
         });
         metrics.template_age_seconds.set(age as f64 / 1000.0);
+    }
+
+    /// Whether the source answers, and has not been silent for too long.
+    fn source_up(&self) -> bool {
+        self.is(&self.source_up) && self.board.upstream()
     }
 
     fn is(&self, flag: &AtomicBool) -> bool {

@@ -1,6 +1,7 @@
 //! Templates from their source: long polls, and plain polls where those fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway_core::ids::TemplateId;
@@ -22,6 +23,8 @@ pub(crate) struct TemplateLink {
     pub(crate) poll_interval: Duration,
     /// How long one long poll may wait.
     pub(crate) long_poll: Duration,
+    /// Whether its last answer was one; shown to whoever asks how things stand.
+    pub(crate) is_up: Arc<AtomicBool>,
 }
 
 /// Whom coinbases pay.
@@ -64,6 +67,7 @@ impl TemplateLink {
             let after = latest.filter(|_| wait_for_next);
             match self.client.fetch(after, self.long_poll).await {
                 Ok(answer) => {
+                    self.is_up.store(true, Ordering::Relaxed);
                     if std::mem::take(&mut failing) {
                         tracing::info!("the template source answers again");
                     }
@@ -80,6 +84,7 @@ impl TemplateLink {
                     }
                 }
                 Err(error) => {
+                    self.is_up.store(false, Ordering::Relaxed);
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "the template source does not answer");
                     }

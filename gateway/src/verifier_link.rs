@@ -12,6 +12,7 @@ use gateway_core::prevhash::{Input, Verdict};
 use platform::{Env, Offload, Shutdown, Stream, offload};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
 use verifier_protocol::{
     BodyAnnouncement, Heartbeat, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message, Mode,
     ProposalId, TemplatePropose, TemplateVerdict, body_lines, decode, encode,
@@ -20,7 +21,7 @@ use verifier_protocol::{
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::limits::{
-    HEARTBEATS_MISSED, LINK_RETRY, PROPOSALS_OUTSTANDING, PROPOSALS_WAITING, READ_BYTES,
+    HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSALS_OUTSTANDING, PROPOSALS_WAITING,
 };
 use crate::metrics::{Metrics, label};
 
@@ -125,8 +126,10 @@ impl VerifierLink {
                     tracing::info!(address = self.address, "link to the verifier is up");
                     reported = false;
                     self.set_up(true);
-                    // What waited is proposed anew where it still matters.
-                    self.proposals.clear();
+                    if self.mode.gates_jobs() {
+                        // The switch proposes anew what still matters.
+                        self.proposals.clear();
+                    }
                     if self.switch.send(Input::VerifierConnected).await.is_err() {
                         return;
                     }
@@ -188,7 +191,7 @@ impl VerifierLink {
 impl Connection<'_> {
     async fn read(&self, from: &mut (dyn AsyncRead + Send + Unpin)) -> LinkEnd {
         let (mut decoder, mut guard) = (LineDecoder::new(), LinkGuard::new());
-        let mut buffer = vec![0; READ_BYTES];
+        let mut buffer = vec![0; LINK_READ_BYTES];
         loop {
             match from.read(&mut buffer).await {
                 Ok(0) => return LinkEnd::Closed,
@@ -258,44 +261,42 @@ impl Connection<'_> {
     }
 
     async fn write(&self, to: &mut (dyn AsyncWrite + Send + Unpin)) -> LinkEnd {
-        match self.write_on(to).await {
-            Ok(end) => end,
-            Err(error) => error.into(),
-        }
-    }
-
-    async fn write_on(&self, to: &mut (dyn AsyncWrite + Send + Unpin)) -> io::Result<LinkEnd> {
+        // A verifier that takes no bytes is as silent as one that answers no heartbeat.
+        let patience = self.link.heartbeat_interval * HEARTBEATS_MISSED;
         let mut heartbeat = tokio::time::interval(self.link.heartbeat_interval);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let lines = tokio::select! {
                 biased;
                 _ = heartbeat.tick() => {
                     let sent = self.heartbeats_sent.load(Ordering::Relaxed);
-                    if sent - self.heartbeats_answered.load(Ordering::Relaxed) >= HEARTBEATS_MISSED {
-                        return Ok(LinkEnd::Silent);
+                    let answered = self.heartbeats_answered.load(Ordering::Relaxed);
+                    if sent - answered >= u64::from(HEARTBEATS_MISSED) {
+                        return LinkEnd::Silent;
                     }
                     self.heartbeats_sent.store(sent + 1, Ordering::Relaxed);
-                    to.write_all(&encode(&Message::Heartbeat(Heartbeat { seq: sent + 1 }))).await?;
+                    encode(&Message::Heartbeat(Heartbeat { seq: sent + 1 }))
                 }
-                () = self.answer.notified() => {
-                    while let Some(seq) = self.pop_answer() {
-                        to.write_all(&encode(&Message::HeartbeatAck(HeartbeatAck { seq }))).await?;
-                    }
-                }
-                work = self.link.proposals.next() => {
-                    let lines = self.propose(&work).await;
-                    to.write_all(&lines).await?;
-                }
+                () = self.answer.notified() => self.answers(),
+                work = self.link.proposals.next() => self.propose(&work).await,
+            };
+            let written = async {
+                to.write_all(&lines).await?;
+                to.flush().await
+            };
+            match tokio::time::timeout(patience, written).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(_) => return LinkEnd::Silent,
             }
-            to.flush().await?;
         }
     }
 
-    fn pop_answer(&self) -> Option<u64> {
-        lock(&self.to_answer).pop_front()
+    /// Answers to every heartbeat that waits for one.
+    fn answers(&self) -> Vec<u8> {
+        let answer = |seq| encode(&Message::HeartbeatAck(HeartbeatAck { seq }));
+        lock(&self.to_answer).drain(..).flat_map(answer).collect()
     }
-
     /// The lines of a proposal, made away from the event loop: a block has megabytes.
     async fn propose(&self, work: &Arc<Work>) -> Vec<u8> {
         let proposal_id = ProposalId(self.next_proposal.fetch_add(1, Ordering::Relaxed));

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gateway_core::forward::{self, ForwardQueue, ForwardShare};
+use gateway_core::forward::{ForwardQueue, ForwardShare};
 use gateway_core::ids::InstanceId;
-use gateway_core::prevhash::{self, Switch};
-use gateway_core::{SharedBounds, SharedState, session};
+use gateway_core::prevhash::Switch;
+use gateway_core::{SharedBounds, SharedState};
 use platform::http_client::HttpClient;
 use platform::{Env, Listener, Shutdown, TaskHandle};
 use templates::client::TemplateClient;
@@ -16,21 +16,19 @@ use tokio::sync::{mpsc, watch};
 
 use super::Error;
 use super::door::{Door, probe_pool};
+use super::settings::{forward_settings, session_settings, switch_settings};
 use super::task_group::TaskGroup;
 use crate::admission::Admission;
 use crate::blocks::BlockSubmitter;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Config};
+use crate::config::Config;
 use crate::connection::MinerSide;
 use crate::encoding::decode_share;
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
-use crate::limits::{
-    CHANNELS, FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, FORWARD_WAITING_SHARES, SETUP_TIMEOUT,
-    SWITCH_WAITING_INPUTS,
-};
+use crate::limits::{CHANNELS, FORWARD_WAITING_SHARES, SWITCH_WAITING_INPUTS};
 use crate::log::{self, LogEnd, LogError, Recovered};
 use crate::metrics::Metrics;
 use crate::noise_identity::NoiseIdentity;
@@ -166,48 +164,23 @@ impl Common {
             Arc::clone(&self.recorder),
             stops.give_up.clone(),
         ));
-        let verifier_up = Arc::new(AtomicBool::new(false));
-        let (pool_up, pool_up_now) = watch::channel(false);
-        let mut background = self.links(&clients, &stops.background, &verifier_up);
-        background.push(self.spawn(
-            "pool_probe",
-            probe_pool(
-                Arc::clone(&self.env.net),
-                Arc::clone(&self.config),
-                pool_up,
-                stops.background.clone(),
-            ),
-        ));
+        let (links_up, background) = self.links(&clients, &stops.background);
         let admission = Arc::new(Admission::new(&self.config.limits));
         let (alive, miners) = mpsc::channel(1);
         let draining = Arc::new(AtomicBool::new(false));
         let door = self.config.gateway.mode.serves_miners().then(|| {
-            let side = Arc::new(self.miner_side(identity, &blocks, forward.clone()));
             let door = Door {
                 env: self.env.clone(),
                 config: Arc::clone(&self.config),
-                side,
+                side: Arc::new(self.miner_side(identity, &blocks, forward)),
                 admission: Arc::clone(&admission),
-                pool_up: pool_up_now.clone(),
-                alive: alive.clone(),
+                pool_up: links_up.pool.clone(),
+                alive,
                 fatal: self.fatal.clone(),
             };
             self.spawn("miner_listener", door.run(stops.door.clone()))
         });
-        let status = Status {
-            config: Arc::clone(&self.config),
-            clock: self.clock.clone(),
-            board: Arc::clone(&self.board),
-            shared: Arc::clone(&self.shared),
-            admission,
-            recorder: Arc::clone(&self.recorder),
-            metrics: Arc::clone(&self.metrics),
-            blocks: Arc::clone(&blocks),
-            forward: level_now.clone(),
-            verifier_up,
-            pool_up: pool_up_now,
-            draining: Arc::clone(&draining),
-        };
+        let status = self.status(&blocks, &level_now, links_up, admission, &draining);
         let http = self.serve_http(status, &feed, http, &servers, &stops);
         Parts {
             config: self.config,
@@ -268,16 +241,6 @@ impl Common {
         backlog: VecDeque<Arc<ForwardShare>>,
     ) -> Forwarder {
         let share = &self.config.share;
-        let settings = forward::Settings {
-            queue_size: share.queue_size,
-            drop_policy: share.drop_policy,
-            batch_max: share.batch_max,
-            batch_interval: share.batch_interval,
-            max_in_flight: share.max_in_flight,
-            retries: share.retries,
-            backoff_base: FORWARD_BACKOFF.0,
-            backoff_max: FORWARD_BACKOFF.1,
-        };
         let pool = Pool {
             http: HttpClient::new(&clients.env(&self.env)),
             url: share.upstream_url.clone(),
@@ -285,7 +248,7 @@ impl Common {
             timeout: share.submit_timeout,
         };
         Forwarder {
-            queue: ForwardQueue::new(settings, self.env.rng.next_u64()),
+            queue: ForwardQueue::new(forward_settings(share), self.env.rng.next_u64()),
             queue_size: share.queue_size,
             pool: Arc::new(pool),
             tasks: clients.tasks(),
@@ -303,13 +266,36 @@ impl Common {
         TemplateClient::new(&clients.env(&self.env), &gateway.upstream_url, key, timeout)
     }
 
-    /// The switch and the links that feed it.
-    fn links(
+    fn status(
         &self,
-        clients: &TaskGroup,
-        stop: &Shutdown,
-        verifier_up: &Arc<AtomicBool>,
-    ) -> Vec<TaskHandle<()>> {
+        blocks: &Arc<BlockSubmitter>,
+        level: &watch::Receiver<ForwardLevel>,
+        links_up: LinksUp,
+        admission: Arc<Admission>,
+        draining: &Arc<AtomicBool>,
+    ) -> Status {
+        Status {
+            config: Arc::clone(&self.config),
+            clock: self.clock.clone(),
+            board: Arc::clone(&self.board),
+            shared: Arc::clone(&self.shared),
+            admission,
+            recorder: Arc::clone(&self.recorder),
+            metrics: Arc::clone(&self.metrics),
+            blocks: Arc::clone(blocks),
+            forward: level.clone(),
+            source_up: links_up.source,
+            verifier_up: links_up.verifier,
+            pool_up: links_up.pool,
+            draining: Arc::clone(draining),
+        }
+    }
+
+    /// The switch, the links that feed it, and the probe of the pool.
+    fn links(&self, clients: &TaskGroup, stop: &Shutdown) -> (LinksUp, Vec<TaskHandle<()>>) {
+        let (pool_up, pool) = watch::channel(false);
+        let up = LinksUp { source: Arc::default(), verifier: Arc::default(), pool };
+        let (net, pool_config) = (Arc::clone(&self.env.net), Arc::clone(&self.config));
         let (config, now) = (&self.config, self.clock.now());
         let (switch, inbox) = mpsc::channel(SWITCH_WAITING_INPUTS);
         let proposals = Arc::new(Proposals::default());
@@ -330,6 +316,7 @@ impl Common {
             poll_interval: config.timing.upstream_poll_interval,
             // Several signs of life within the time after which the source counts as gone.
             long_poll: config.timing.upstream_stale_max / 3,
+            is_up: Arc::clone(&up.source),
         };
         let verifier = VerifierLink {
             env: self.env.clone(),
@@ -341,13 +328,15 @@ impl Common {
             proposals,
             switch,
             metrics: Arc::clone(&self.metrics),
-            is_up: Arc::clone(verifier_up),
+            is_up: Arc::clone(&up.verifier),
         };
-        vec![
+        let tasks = vec![
             self.spawn("switch", task.run(inbox, stop.clone())),
             self.spawn("template_link", templates.run(stop.clone())),
             self.spawn("verifier_link", verifier.run(stop.clone())),
-        ]
+            self.spawn("pool_probe", probe_pool(net, pool_config, pool_up, stop.clone())),
+        ];
+        (up, tasks)
     }
 
     fn miner_side(
@@ -398,6 +387,13 @@ impl Common {
     }
 }
 
+/// Whether the other programs can be reached.
+struct LinksUp {
+    source: Arc<AtomicBool>,
+    verifier: Arc<AtomicBool>,
+    pool: watch::Receiver<bool>,
+}
+
 /// Tells of a panic.
 struct Alarm {
     name: &'static str,
@@ -423,66 +419,4 @@ fn shared(env: &Env, config: &Config, clock: &Clock) -> SharedState {
     // The lower half of a random number is as random as the whole.
     let seed = env.rng.next_u64() as u32;
     SharedState::new(instance, bounds, clock.now(), seed)
-}
-
-fn switch_settings(config: &Config) -> prevhash::Settings {
-    let timing = &config.timing;
-    prevhash::Settings {
-        mode: config.gateway.mode,
-        verdict_window: timing.prevhash_verdict_timeout,
-        stale_hold: timing.prevhash_stale_hold,
-        max_pending: timing.max_future_templates,
-        max_template_age: timing.max_template_age,
-        broadcast_interval: timing.job_broadcast_interval,
-        upstream_stale_max: timing.upstream_stale_max,
-        upstream_failure: config.gateway.upstream_failure_policy,
-    }
-}
-
-fn session_settings(config: &Config) -> session::Settings {
-    let (share, limits, vardiff) = (&config.share, &config.limits, &config.vardiff);
-    session::Settings {
-        auth: authenticator(config),
-        validation: config.gateway.mode.validation_level(share.enhanced),
-        version_rolling_mask: config.gateway.version_rolling_mask,
-        difficulty: session::DifficultySettings {
-            initial: share.initial_difficulty,
-            shares_per_minute: Some(vardiff.target_shares_per_minute),
-            least: vardiff.min_difficulty,
-            most: vardiff.max_difficulty,
-        },
-        ntime_allowance: config.timing.nonce_expire,
-        setup_timeout: SETUP_TIMEOUT,
-        first_channel_timeout: FIRST_CHANNEL_TIMEOUT,
-        idle_timeout: config.timing.channel_idle_timeout,
-        max_channels: limits.max_channels_per_connection,
-        max_frame_bytes: limits.max_frame_bytes,
-        messages_per_second: limits.rate_limit_messages_per_sec,
-        bytes_per_second: limits.rate_limit_bytes_per_sec,
-        shares_per_second: limits.shares_per_second,
-        ack_batch: share.ack_batch,
-        ack_max_delay: share.ack_max_delay,
-    }
-}
-
-fn authenticator(config: &Config) -> gateway_core::auth::Authenticator {
-    use gateway_core::auth;
-    let mode = match &config.auth.mode {
-        AuthMode::Open => auth::AuthMode::Open,
-        AuthMode::Allowlist(names) => {
-            let worker = |(username, password): (&String, &Option<_>)| auth::AllowedWorker {
-                username: username.clone(),
-                password: password.clone(),
-            };
-            auth::AuthMode::Allowlist(names.iter().map(worker).collect())
-        }
-        AuthMode::PrefixMap(prefixes) => {
-            let rule = |(prefix, secret): (&String, &Option<_>)| auth::PrefixRule {
-                prefix: prefix.clone(),
-                secret: secret.clone(),
-            };
-            auth::AuthMode::PrefixMap(prefixes.iter().map(rule).collect())
-        }
-    };
-    auth::Authenticator { mode, max_worker_id_bytes: config.auth.max_worker_id_bytes }
 }

@@ -79,6 +79,7 @@ fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
     };
     let verifier_http_url =
         raw.text("gateway.verifier_http_url").map_or_else(derived, str::to_owned);
+    raw.derive("gateway.verifier_http_url", &verifier_http_url);
     GatewayConfig {
         mode: text(raw, "gateway.mode").parse().unwrap_or(Mode::Shadow),
         listen_addr: text(raw, "gateway.listen_addr"),

@@ -63,6 +63,12 @@ impl<'a> Raw<'a> {
         self.values.contains_key(path)
     }
 
+    /// Notes a value that follows from others, so that it is shown.
+    pub(super) fn derive(&mut self, path: &str, value: &str) {
+        let value = Value::String(value.to_owned());
+        self.values.entry(path.to_owned()).or_insert((value, Origin::Default));
+    }
+
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.value(path)?.as_str()
     }

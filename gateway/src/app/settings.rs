@@ -1,0 +1,80 @@
+//! The configuration in the terms of the core.
+
+use gateway_core::{auth, forward, prevhash, session};
+
+use crate::config::{AuthMode, Config, ShareConfig};
+use crate::limits::{FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, SETUP_TIMEOUT};
+
+pub(super) fn forward_settings(share: &ShareConfig) -> forward::Settings {
+    forward::Settings {
+        queue_size: share.queue_size,
+        drop_policy: share.drop_policy,
+        batch_max: share.batch_max,
+        batch_interval: share.batch_interval,
+        max_in_flight: share.max_in_flight,
+        retries: share.retries,
+        backoff_base: FORWARD_BACKOFF.0,
+        backoff_max: FORWARD_BACKOFF.1,
+    }
+}
+
+pub(super) fn switch_settings(config: &Config) -> prevhash::Settings {
+    let timing = &config.timing;
+    prevhash::Settings {
+        mode: config.gateway.mode,
+        verdict_window: timing.prevhash_verdict_timeout,
+        stale_hold: timing.prevhash_stale_hold,
+        max_pending: timing.max_future_templates,
+        max_template_age: timing.max_template_age,
+        broadcast_interval: timing.job_broadcast_interval,
+        upstream_stale_max: timing.upstream_stale_max,
+        upstream_failure: config.gateway.upstream_failure_policy,
+    }
+}
+
+pub(super) fn session_settings(config: &Config) -> session::Settings {
+    let (share, limits, vardiff) = (&config.share, &config.limits, &config.vardiff);
+    session::Settings {
+        auth: authenticator(config),
+        validation: config.gateway.mode.validation_level(share.enhanced),
+        version_rolling_mask: config.gateway.version_rolling_mask,
+        difficulty: session::DifficultySettings {
+            initial: share.initial_difficulty,
+            shares_per_minute: Some(vardiff.target_shares_per_minute),
+            least: vardiff.min_difficulty,
+            most: vardiff.max_difficulty,
+        },
+        ntime_allowance: config.timing.nonce_expire,
+        setup_timeout: SETUP_TIMEOUT,
+        first_channel_timeout: FIRST_CHANNEL_TIMEOUT,
+        idle_timeout: config.timing.channel_idle_timeout,
+        max_channels: limits.max_channels_per_connection,
+        max_frame_bytes: limits.max_frame_bytes,
+        messages_per_second: limits.rate_limit_messages_per_sec,
+        bytes_per_second: limits.rate_limit_bytes_per_sec,
+        shares_per_second: limits.shares_per_second,
+        ack_batch: share.ack_batch,
+        ack_max_delay: share.ack_max_delay,
+    }
+}
+
+fn authenticator(config: &Config) -> auth::Authenticator {
+    let mode = match &config.auth.mode {
+        AuthMode::Open => auth::AuthMode::Open,
+        AuthMode::Allowlist(names) => {
+            let worker = |(username, password): (&String, &Option<_>)| auth::AllowedWorker {
+                username: username.clone(),
+                password: password.clone(),
+            };
+            auth::AuthMode::Allowlist(names.iter().map(worker).collect())
+        }
+        AuthMode::PrefixMap(prefixes) => {
+            let rule = |(prefix, secret): (&String, &Option<_>)| auth::PrefixRule {
+                prefix: prefix.clone(),
+                secret: secret.clone(),
+            };
+            auth::AuthMode::PrefixMap(prefixes.iter().map(rule).collect())
+        }
+    };
+    auth::Authenticator { mode, max_worker_id_bytes: config.auth.max_worker_id_bytes }
+}
