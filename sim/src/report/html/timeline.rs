@@ -35,31 +35,45 @@ pub(super) struct Band {
 }
 
 /// Pairs each fault with its end, and each crash with the next start. Those without lasted until
-/// the end of the run.
+/// the end of the run, but for resets, which are over at once.
 pub(super) fn bands(report: &Report) -> Vec<Band> {
-    let mut bands = Vec::new();
+    let mut bands: Vec<Band> = Vec::new();
     for (index, entry) in report.timeline.iter().enumerate() {
         let ends_with = match entry.kind {
             TimelineKind::Fault => TimelineKind::Heal,
             TimelineKind::Crash => TimelineKind::Start,
             _ => continue,
         };
+        let is_crash = entry.kind == TimelineKind::Crash;
+        // The step that kills a host and the host's end are one crash.
+        let is_told = bands.iter().any(|band| {
+            band.is_crash
+                && is_crash
+                && (band.from_ms..band.to_ms).contains(&entry.t_ms)
+                && are_of_one(&band.text, &entry.text)
+        });
+        if is_told {
+            continue;
+        }
         let end = report.timeline[index + 1..]
             .iter()
-            .find(|later| later.kind == ends_with && subject(&later.text) == subject(&entry.text));
-        bands.push(Band {
-            from_ms: entry.t_ms,
-            to_ms: end.map_or(report.header.duration_ms, |end| end.t_ms),
-            text: entry.text.clone(),
-            is_crash: entry.kind == TimelineKind::Crash,
-        });
+            .find(|later| later.kind == ends_with && are_of_one(&later.text, &entry.text));
+        let to_ms = match end {
+            _ if entry.text.starts_with("reset ") => entry.t_ms,
+            Some(end) => end.t_ms,
+            None => report.header.duration_ms,
+        };
+        bands.push(Band { from_ms: entry.t_ms, to_ms, text: entry.text.clone(), is_crash });
     }
     bands
 }
 
-/// What a text speaks of: `cut gateway->verifier` and `heal gateway->verifier` of the same.
-fn subject(text: &str) -> &str {
-    text.split_whitespace().nth(1).unwrap_or(text)
+/// Whether two texts speak of the same thing: `cut gateway->verifier` and `heal
+/// gateway->verifier` do, as they share a word.
+fn are_of_one(left: &str, right: &str) -> bool {
+    left.split_whitespace()
+        .filter(|word| !matches!(*word, "of" | "late"))
+        .any(|word| right.split_whitespace().any(|other| other == word))
 }
 
 pub(super) fn section(report: &Report, bands: &[Band]) -> String {
@@ -230,6 +244,8 @@ fn list(entries: &[TimelineEntry]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::super::super::sample;
     use super::*;
 
@@ -239,8 +255,17 @@ mod tests {
         let bands: Vec<_> =
             bands(&report).into_iter().map(|band| (band.text, band.from_ms, band.to_ms)).collect();
         assert_eq!(bands[0], ("cut gateway<->verifier".to_owned(), 10_000, 17_000));
-        assert_eq!(bands[1], ("crash pool".to_owned(), 30_000, 33_000));
-        assert_eq!(bands[2], ("stall gateway->pool".to_owned(), 40_000, 60_000));
+        assert_eq!(bands[1], ("kill pool".to_owned(), 30_000, 33_000));
+        assert_eq!(bands[2], ("cut gateway->pool".to_owned(), 40_000, 60_000));
+        assert_eq!(bands.len(), 3, "the pool's crash is one");
+    }
+
+    #[rstest]
+    #[case("verdicts 5.1s late", "verdicts 0s late", true)]
+    #[case("power loss of gateway", "start gateway", true)]
+    #[case("cut gateway->pool", "heal gateway->verifier", false)]
+    fn an_end_is_known_by_a_word(#[case] begins: &str, #[case] ends: &str, #[case] one: bool) {
+        assert_eq!(are_of_one(begins, ends), one);
     }
 
     #[test]
