@@ -6,6 +6,7 @@ mod miner;
 mod world;
 
 use serde_json::Value;
+use verifier_protocol::{Checks, FeeTier, PolicyContext, Verdict, VerdictCode};
 
 use crate::miner::Miner;
 use crate::world::World;
@@ -74,6 +75,48 @@ async fn a_share_that_a_crash_left_behind_is_sent_by_the_next_life() {
     assert_eq!(results[0]["share_id"], share_id);
     assert_eq!(results[0]["upstream_accepted"], true);
     assert_eq!(named(&events, "share_accepted").len(), 1);
+    assert_eq!(gateway.stop().await, Ok(()));
+}
+
+fn accepting() -> Verdict {
+    let context = PolicyContext { fee_tier: FeeTier::Mid, min_avg_fee_used: 200 };
+    Verdict::accepted(context, Vec::new(), Checks::default())
+}
+
+#[tokio::test]
+async fn inline_gives_out_work_once_the_verifier_accepts_it() {
+    let world = World::new().await;
+    let mut bodies = world.start_verifier(accepting()).await;
+    let gateway = world.start_gateway("inline");
+    let mut miner = Miner::connect(&world).await;
+    miner.open_channel("alice").await;
+    // Header, transaction count, and a coinbase.
+    assert!(bodies.recv().await.unwrap() > 81);
+    miner.submit_block().await;
+    miner.expect_accepted().await;
+    let events = world.events_until("share_accepted", 1).await;
+    let verdict = named(&events, "template_verdict")[0];
+    assert_eq!((&verdict["accepted"], &verdict["policy_hash"]), (&true.into(), &"policy".into()));
+    let accepted = named(&events, "share_accepted")[0];
+    assert_eq!(accepted["validation_level"], "full");
+    assert_eq!(accepted["fee_tier"], "mid");
+    assert_eq!(named(&events, "prevhash_switch")[0]["outcome"], "switched");
+    assert_eq!(gateway.stop().await, Ok(()));
+}
+
+#[tokio::test]
+async fn inline_gives_out_nothing_that_the_verifier_rejects() {
+    let world = World::new().await;
+    let code = VerdictCode::CoinbaseValueZeroRejected;
+    let verdict = Verdict::rejected(code, "zero", Checks::default());
+    let _bodies = world.start_verifier(verdict).await;
+    let gateway = world.start_gateway("inline");
+    let events = world.events_until("template_verdict", 1).await;
+    let verdict = named(&events, "template_verdict")[0];
+    assert_eq!(verdict["reason_code"], "coinbase_value_zero_rejected");
+    let (status, missing) = world.get("/ready").await;
+    assert_eq!(status, 503);
+    assert!(missing.contains(r#""template""#), "{missing}");
     assert_eq!(gateway.stop().await, Ok(()));
 }
 

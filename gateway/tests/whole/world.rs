@@ -1,23 +1,29 @@
 //! What surrounds the gateway.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use gateway::{Config, gen_keys};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use platform::http_client::HttpClient;
-use platform::{Env, Shutdown, TaskHandle, Tasks};
+use platform::{Env, Shutdown, Stream, TaskHandle, Tasks};
 use serde_json::{Value, json};
 use sv2_noise::AuthorityPublicKey;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Mutex, mpsc};
+use verifier_protocol::{
+    BodyAssembler, Heartbeat, HeartbeatAck, LineDecoder, Message, TemplateVerdict, Verdict, decode,
+    encode,
+};
 
 const TIP: &str = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206";
 const SECRET: &str = "pool-secret";
@@ -28,6 +34,7 @@ pub(crate) struct World {
     pub(crate) miner_address: String,
     pub(crate) authority: AuthorityPublicKey,
     http_address: String,
+    verifier_address: String,
     config: String,
     surroundings: Arc<Surroundings>,
     blocks: Mutex<mpsc::UnboundedReceiver<Value>>,
@@ -38,6 +45,7 @@ pub(crate) struct World {
 }
 
 struct Surroundings {
+    started_at_ms: u64,
     pool_status: AtomicU16,
     blocks: mpsc::UnboundedSender<Value>,
     posts: mpsc::UnboundedSender<Value>,
@@ -79,7 +87,12 @@ impl World {
         let (blocks, blocks_seen) = mpsc::unbounded_channel();
         let (posts, posts_seen) = mpsc::unbounded_channel();
         let pool_status = AtomicU16::new(200);
-        let surroundings = Arc::new(Surroundings { pool_status, blocks, posts });
+        let surroundings = Arc::new(Surroundings {
+            started_at_ms: env.wall.unix_ms(),
+            pool_status,
+            blocks,
+            posts,
+        });
         let listener = env.net.listen("127.0.0.1:0").await.unwrap();
         let source = listener.local_addr();
         let router = Router::new()
@@ -89,15 +102,7 @@ impl World {
             .with_state(Arc::clone(&surroundings));
         drop(outside.spawn("world", platform::serve::serve(listener, router, outside.clone())));
 
-        let day = Duration::from_secs(86_400);
-        let keys = gen_keys::generate(&env, None, day, day).unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let write = |name: &str, text: &str| {
-            env.storage.write_atomic(&path(name), text.as_bytes()).unwrap();
-        };
-        write("noise.key", &keys.noise_key);
-        write("noise.cert", &keys.certificate);
-        write("authority.pub", &keys.authority_public_key.to_string());
+        let authority = write_keys(&env, directory.path());
         let (miner_address, http_address) = (free_address(&env).await, free_address(&env).await);
         let verifier_address = free_address(&env).await;
         let files = directory.path().display();
@@ -130,8 +135,9 @@ impl World {
         Self {
             env,
             miner_address,
-            authority: keys.authority_public_key,
+            authority,
             http_address,
+            verifier_address,
             config,
             surroundings,
             blocks: Mutex::new(blocks_seen),
@@ -150,6 +156,18 @@ impl World {
         let env = Env { tasks: tasks.clone(), ..self.env.clone() };
         let task = self.outside.spawn("gateway", gateway::run(env, config, shutdown.clone()));
         Running { tasks, shutdown, task }
+    }
+
+    /// A verifier that takes every proposal's body and then gives the same judgement; it tells how
+    /// long each body was.
+    pub(crate) async fn start_verifier(&self, verdict: Verdict) -> mpsc::UnboundedReceiver<usize> {
+        let mut listener = self.env.net.listen(&self.verifier_address).await.unwrap();
+        let (judged, bodies) = mpsc::unbounded_channel();
+        drop(self.outside.spawn("verifier", async move {
+            let stream = listener.accept().await.unwrap();
+            judge(stream, &verdict, &judged).await;
+        }));
+        bodies
     }
 
     pub(crate) fn pool_answers(&self, status: u16) {
@@ -220,18 +238,71 @@ impl World {
     }
 }
 
+/// Makes the gateway's keys in `directory`.
+fn write_keys(env: &Env, directory: &Path) -> AuthorityPublicKey {
+    let day = Duration::from_secs(86_400);
+    let keys = gen_keys::generate(env, None, day, day).unwrap();
+    let path = |name: &str| directory.join(name);
+    let write = |name: &str, text: &str| {
+        env.storage.write_atomic(&path(name), text.as_bytes()).unwrap();
+    };
+    write("noise.key", &keys.noise_key);
+    write("noise.cert", &keys.certificate);
+    write("authority.pub", &keys.authority_public_key.to_string());
+    keys.authority_public_key
+}
+
+async fn judge(mut stream: Stream, verdict: &Verdict, judged: &mpsc::UnboundedSender<usize>) {
+    let (mut decoder, mut chunk) = (LineDecoder::new(), [0; 4096]);
+    let mut body = None;
+    loop {
+        let length = stream.read.read(&mut chunk).await.unwrap_or_default();
+        if length == 0 {
+            return;
+        }
+        decoder.feed(&chunk[..length]);
+        while let Some(line) = decoder.next_line().unwrap() {
+            let answer = match decode(line).unwrap() {
+                Message::TemplatePropose(proposal) => {
+                    body = Some(BodyAssembler::new(&proposal.body).unwrap());
+                    continue;
+                }
+                Message::TemplateBody(piece) => {
+                    let Some(body) = body.as_mut().unwrap().push(&piece).unwrap() else { continue };
+                    judged.send(body.len()).unwrap();
+                    Message::TemplateVerdict(TemplateVerdict {
+                        proposal_id: piece.proposal_id,
+                        verdict: verdict.clone(),
+                        policy_hash: "policy".to_owned(),
+                        judged_in_us: 1,
+                    })
+                }
+                Message::Heartbeat(Heartbeat { seq }) => {
+                    Message::HeartbeatAck(HeartbeatAck { seq })
+                }
+                other => panic!("unexpected {}", other.msg_type()),
+            };
+            // The gateway may have ended.
+            let _ = stream.write.write_all(&encode(&answer)).await;
+        }
+    }
+}
+
 async fn free_address(env: &Env) -> String {
     env.net.listen("127.0.0.1:0").await.unwrap().local_addr().to_string()
 }
 
-async fn template(axum::extract::RawQuery(query): axum::extract::RawQuery) -> (StatusCode, String) {
+async fn template(
+    State(world): State<Arc<Surroundings>>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, String) {
     if query.is_some_and(|query| query.contains("after=")) {
         // There is never a newer one.
         std::future::pending::<()>().await;
     }
     let answer = json!({
         "template_id": 1, "source": "node", "network": "regtest",
-        "observed_at_ms": 1_700_000_000_000_u64, "mempool_tx": null,
+        "observed_at_ms": world.started_at_ms, "mempool_tx": null,
         "template": {
             "version": 0x2000_0000, "rules": [], "previousblockhash": TIP, "transactions": [],
             "coinbasevalue": 5_000_000_000_u64, "mintime": 1_296_688_603,
