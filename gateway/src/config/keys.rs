@@ -135,7 +135,7 @@ pub const KEYS: &[Key] = &[
     key("share.share_batch_interval_ms", Whole(0, 60_000), Default("100"), "how long the first share of a post waits for company"),
     key("share.share_batch_max", Whole(1, 10_000), Default("100"), "shares in one post"),
     key("share.share_dedup_window_size", Whole(1, 100_000_000), Default("10000"), "shares that a replay is recognised among"),
-    key("share.initial_difficulty", Real(1e-9, 1e18), Default("1.0"), "a channel's first difficulty where its hash rate says nothing"),
+    key("share.initial_difficulty", Real(1e-10, 1e18), Default("1.0"), "a channel's first difficulty where its hash rate says nothing"),
     key("share.validation", Choice(&["full", "enhanced"]), Default("\"full\""), "how deeply inline checks a share"),
     key("share.ack_batch", Whole(1, 10_000), Default("1"), "accepted shares that one answer gathers"),
     key("share.ack_max_delay_ms", Whole(0, 60_000), Default("1000"), "how long an answer waits to gather them"),
@@ -147,8 +147,8 @@ pub const KEYS: &[Key] = &[
     key("auth.max_workers_per_channel", Whole(1, 1_000_000), Default("1000"), "worker names that one extended channel may bring"),
 
     key("vardiff.target_shares_per_minute", Real(0.01, 6_000.0), Default("12.0"), "how often a channel should find a share"),
-    key("vardiff.min_difficulty", Real(1e-9, 1e18), Default("0.001"), "easiest difficulty"),
-    key("vardiff.max_difficulty", Real(1e-9, 1e18), Default("1e12"), "hardest difficulty"),
+    key("vardiff.min_difficulty", Real(1e-10, 1e18), Default("0.001"), "easiest difficulty"),
+    key("vardiff.max_difficulty", Real(1e-10, 1e18), Default("1e12"), "hardest difficulty"),
     key("vardiff.retarget_interval_secs", Whole(1, 3_600), Default("60"), "how often a channel's difficulty is reconsidered"),
 
     key("log.path", Path, Default("\"gateway-log\""), "directory of the durable log"),
