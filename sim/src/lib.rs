@@ -7,5 +7,6 @@ pub mod net;
 pub mod node;
 pub mod properties;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod world;

@@ -9,11 +9,15 @@ use hyper::body::Incoming;
 use platform::Env;
 use platform::http_client::HttpClient;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::observe::{Recorder, Seen};
 
 /// How long it waits before it connects again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Silence after which it asks anew: the other end of a quiet connection may be long gone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest line it holds.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -51,7 +55,7 @@ async fn open(
 
 async fn read(mut body: Incoming, since: &mut u64, recorder: &Recorder) {
     let mut pending = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Ok(Some(Ok(frame))) = timeout(PATIENCE, body.frame()).await {
         let Ok(bytes) = frame.into_data() else { continue };
         pending.extend_from_slice(&bytes);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {

@@ -14,6 +14,11 @@ impl<'a> Record<'a> {
         self.all_events().filter(move |(_, line)| line["event"] == name)
     }
 
+    /// The lines of the event stream as they were received.
+    pub fn event_lines(&self) -> Vec<String> {
+        self.all_events().map(|(_, line)| line.to_string()).collect()
+    }
+
     pub(super) fn all_events(&self) -> impl Iterator<Item = (Duration, &'a Value)> {
         self.observations.iter().filter_map(|observation| match &observation.what {
             Seen::Event(line) => Some((observation.at, line)),
@@ -62,7 +67,7 @@ impl<'a> Record<'a> {
     /// When the scenario was over and had settled; the end of the record where it never was.
     pub(super) fn settled_at(&self) -> Duration {
         let settled = self.observations.iter().find(|seen| matches!(seen.what, Seen::Settled));
-        settled.or(self.observations.last()).map_or(Duration::ZERO, |seen| seen.at)
+        settled.or_else(|| self.observations.last()).map_or(Duration::ZERO, |seen| seen.at)
     }
 
     /// When the gateway was killed.

@@ -25,31 +25,24 @@ pub(super) fn share_join(record: &Record<'_>) -> Judgement {
     let mut resolved: BTreeSet<&str> = BTreeSet::new();
     for (at, line) in record.all_events() {
         let (event_id, share_id) = (text(line, "event_id"), text(line, "share_id"));
-        match text(line, "event") {
-            "share_accepted" if is_success(line) => {
-                if accepted.insert(event_id, (at, share_id)).is_some() {
-                    return Err(Judged::fail(at, format!("event {event_id} was accepted twice")));
+        let violation = match text(line, "event") {
+            "share_accepted" if is_success(line) => accepted
+                .insert(event_id, (at, share_id))
+                .map(|_| format!("event {event_id} was accepted twice")),
+            "share_forward_result" => match accepted.get(event_id) {
+                None => Some(format!("result for event {event_id}, which was not accepted")),
+                Some((_, known)) if *known != share_id => {
+                    Some(format!("event {event_id} joins share {known} to a result of {share_id}"))
                 }
-            }
-            "share_forward_result" => {
-                match accepted.get(event_id) {
-                    None => {
-                        let what = format!("result for event {event_id}, which was not accepted");
-                        return Err(Judged::fail(at, what));
-                    }
-                    Some((_, accepted_id)) if *accepted_id != share_id => {
-                        let what = format!(
-                            "event {event_id} joins share {accepted_id} to a result of {share_id}"
-                        );
-                        return Err(Judged::fail(at, what));
-                    }
-                    Some(_) => {}
+                Some(_) if !resolved.insert(event_id) => {
+                    Some(format!("event {event_id} has two results"))
                 }
-                if !resolved.insert(event_id) {
-                    return Err(Judged::fail(at, format!("event {event_id} has two results")));
-                }
-            }
-            _ => {}
+                Some(_) => None,
+            },
+            _ => None,
+        };
+        if let Some(violation) = violation {
+            return Err(Judged::fail(at, violation));
         }
     }
     if let Some((event_id, (at, share_id))) =

@@ -8,7 +8,7 @@ use gateway_core::mode::Mode;
 use super::index::Answer;
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{LinkSeen, MinerSeen, PoolSeen, Seen};
-use crate::scenario::Action;
+use crate::scenario::{Action, Link};
 
 /// How long after its deadline the gateway may act: the published bound of 5.06 s for a hold of
 /// 5 s.
@@ -49,11 +49,11 @@ pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
                     return Err(Judged::fail(seen.at, what));
                 }
             }
-            Seen::Pool(PoolSeen::Share { share_id, work_id, .. }) => {
-                if !works.contains(work_id.as_str()) {
-                    let what = format!("share {share_id} is of a job that no verdict accepts");
-                    return Err(Judged::fail(seen.at, what));
-                }
+            Seen::Pool(PoolSeen::Share { share_id, work_id, .. })
+                if !works.contains(work_id.as_str()) =>
+            {
+                let what = format!("share {share_id} is of a job that no verdict accepts");
+                return Err(Judged::fail(seen.at, what));
             }
             _ => {}
         }
@@ -81,13 +81,8 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
         let took = ended.saturating_sub(seen);
         match line["outcome"].as_str() {
             Some("switched") => {
-                if record.setting.mode == Mode::Inline
-                    && took > hold + PUNCTUALITY
-                    && !gave_up.contains(tip)
-                    && line["previous_prev_hash"].is_string()
-                    && !connected_at(record, ended).is_empty()
-                    && someone_was_held(record, seen, hold)
-                {
+                let first = !line["previous_prev_hash"].is_string();
+                if !first && !gave_up.contains(tip) && overstayed(record, seen, ended) {
                     let what = format!("{tip} was held for {} ms", took.as_millis());
                     return Err(Judged::fail(ended, what));
                 }
@@ -113,8 +108,12 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
     Ok(Judged::of(count, "switches"))
 }
 
-/// Whether some miner worked on an older tip for the whole hold.
-fn someone_was_held(record: &Record<'_>, seen: Duration, hold: Duration) -> bool {
+/// Whether the switch came after the hold and some miner was left on the old tip for all of it.
+fn overstayed(record: &Record<'_>, seen: Duration, ended: Duration) -> bool {
+    let hold = record.setting.stale_hold;
+    if record.setting.mode != Mode::Inline || ended.saturating_sub(seen) <= hold + PUNCTUALITY {
+        return false;
+    }
     let (start, end) = (connected_at(record, seen), connected_at(record, seen + hold));
     start.iter().any(|(miner, since)| end.get(miner) == Some(since))
 }
@@ -156,24 +155,21 @@ fn everyone_switched(record: &Record<'_>, tip: &str, ended: Duration) -> Result<
     Ok(())
 }
 
-/// Whether a fault on the miners' links was active, so that nothing can be said of them.
+/// Whether a fault on the miners' links was active, or ended just before, so that nothing can be
+/// said of them: the bytes that were kept come after it.
 fn is_cut_off(record: &Record<'_>, from: Duration, until: Duration) -> bool {
-    let mut cut = 0_i32;
+    const AFTERMATH: Duration = Duration::from_secs(1);
+    let is_theirs = |link: &Link| link.from == "miners" || link.to == "miners";
+    let mut cuts: i32 = 0;
     for seen in record.observations.iter().take_while(|seen| seen.at <= until) {
-        match &seen.what {
-            Seen::Step(Action::Cut(link)) if link.from == "miners" || link.to == "miners" => {
-                cut += 1;
-            }
-            Seen::Step(Action::Heal(link)) if link.from == "miners" || link.to == "miners" => {
-                // Bytes kept while the link was cut come after it is healed.
-                if seen.at + Duration::from_secs(1) < from {
-                    cut -= 1;
-                }
-            }
-            _ => {}
-        }
+        let Seen::Step(action) = &seen.what else { continue };
+        cuts += match action {
+            Action::Cut(link) if is_theirs(link) => 1,
+            Action::Heal(link) if is_theirs(link) && seen.at + AFTERMATH < from => -1,
+            _ => 0,
+        };
     }
-    cut > 0
+    cuts > 0
 }
 
 /// Exactly the miners that are still on another tip are closed.
@@ -302,7 +298,7 @@ pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Story;
+    use super::super::testing::{EPOCH_MS, Story};
     use super::*;
     use crate::actors::observe::ShareClass;
 
@@ -363,6 +359,15 @@ mod tests {
             .later(200)
             .settled()
             .check(prevhash_switch, "is still on aa");
+        story()
+            .event(serde_json::json!({
+                "event": "prevhash_switch", "prev_hash": "bb", "previous_prev_hash": "aa",
+                "outcome": "switched", "tip_seen_at_ms": EPOCH_MS + 500,
+                "timestamp_ms": EPOCH_MS + 6_000,
+            }))
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "was held for 5500 ms");
         story()
             .prev_hash(0, "bb", 2)
             .later(1)

@@ -92,7 +92,7 @@ impl Chaos {
             if at >= until {
                 return steps;
             }
-            let action = fault(*draws.pick::<&str>(families), draws);
+            let action = fault(draws.pick::<&str>(families), draws);
             let lasting = Duration::from_micros(draws.between(20_000, LONGEST_FAULT_US));
             if let Some(undo) = action.undo() {
                 steps.push(Step { at: (at + lasting).min(until), action: undo });

@@ -51,8 +51,8 @@ impl Scenario {
         let sim = root.table("sim");
         let sim = sim.or_else(|| root.required("sim", None)).and_then(read_sim);
         let miners = root.table("topology").and_then(read_topology);
-        let links = root.table("links").map(read_links).unwrap_or_default();
-        let config = root.table("config").map(read_config).unwrap_or_default();
+        let links = root.table("links").map(|links| read_links(&links)).unwrap_or_default();
+        let config = root.table("config").map(|config| read_config(&config)).unwrap_or_default();
         let groups: Vec<_> = root.tables("miners").into_iter().map(read_group).collect();
         let steps: Vec<_> = root.tables("at").into_iter().filter_map(PlannedStep::read).collect();
         let chaos = root.table("chaos").map(Chaos::read);
@@ -139,7 +139,7 @@ fn read_topology(mut table: Reader<'_>) -> Option<Span> {
     miners
 }
 
-fn read_links(table: Reader<'_>) -> BTreeMap<String, LinkQuality> {
+fn read_links(table: &Reader<'_>) -> BTreeMap<String, LinkQuality> {
     let mut links = BTreeMap::new();
     for name in table.keys() {
         if name != "default"
@@ -218,7 +218,7 @@ fn duration_pair(table: &mut Reader<'_>, name: &'static str) -> Option<(Duration
     None
 }
 
-fn read_config(table: Reader<'_>) -> BTreeMap<String, toml::Table> {
+fn read_config(table: &Reader<'_>) -> BTreeMap<String, toml::Table> {
     let mut config = BTreeMap::new();
     for name in table.keys() {
         if !CONFIG_SECTIONS.contains(&name) {

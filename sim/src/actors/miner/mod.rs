@@ -34,6 +34,8 @@ pub struct MinerConfig {
     pub share_interval: Duration,
     /// What it does with its work.
     pub behaviour: Behaviour,
+    /// Whether it sends shares; it stays connected in any case.
+    pub working: watch::Receiver<bool>,
     /// How many blocks it is asked to find so far; it finds the next at once when this grows.
     pub blocks_wanted: watch::Receiver<u32>,
 }

@@ -74,19 +74,20 @@ impl Session<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, String> {
         self.set_up().await?;
         let mut next_share = Instant::now() + self.pause();
-        self.config.blocks_wanted.mark_unchanged();
         loop {
             self.read_frames().await?;
             tokio::select! {
                 biased;
                 received = self.connection.receive() => received?,
-                Ok(()) = self.config.blocks_wanted.changed() => {
+                Ok(()) = self.config.blocks_wanted.changed(), if self.has_work() => {
                     self.submit(ShareClass::Block).await?;
                 }
                 () = tokio::time::sleep_until(next_share) => {
                     next_share = Instant::now() + self.pause();
-                    let class = self.next_class();
-                    self.submit(class).await?;
+                    if *self.config.working.borrow() {
+                        let class = self.next_class();
+                        self.submit(class).await?;
+                    }
                 }
             }
         }
@@ -124,15 +125,12 @@ impl Session<'_> {
                 matches!(decoded.message, MiningServerMessage::SetupConnectionSuccess(_));
             // Written out, because the message borrows the connection's buffer.
             let mut seen = Vec::new();
-            let outcome =
-                take(decoded.message, &mut self.board, &mut self.unanswered, &mut |what| {
-                    seen.push(what)
-                });
+            let outcome = take(decoded.message, &mut self.board, &mut self.unanswered, &mut seen);
             for what in seen {
                 self.see(what);
             }
             outcome?;
-            self.had_work |= self.board.as_ref().is_some_and(Board::has_work);
+            self.had_work |= self.has_work();
             if wants_channel {
                 self.open_channel().await?;
             }
@@ -196,6 +194,10 @@ impl Session<'_> {
         }
     }
 
+    fn has_work(&self) -> bool {
+        self.board.as_ref().is_some_and(Board::has_work)
+    }
+
     fn next_class(&mut self) -> ShareClass {
         let classes = classes(self.config.behaviour);
         self.turn += 1;
@@ -244,34 +246,34 @@ fn take(
     message: MiningServerMessage<'_>,
     board: &mut Option<Board>,
     unanswered: &mut BTreeMap<u32, u64>,
-    see: &mut dyn FnMut(MinerSeen),
+    seen: &mut Vec<MinerSeen>,
 ) -> Result<(), String> {
     let text = |text: Str0255<'_>| String::from_utf8_lossy(text.as_bytes()).into_owned();
     match message {
         MiningServerMessage::SetupConnectionError(refusal) => {
             let code = text(refusal.error_code);
-            see(MinerSeen::OpenRejected { code: code.clone() });
+            seen.push(MinerSeen::OpenRejected { code: code.clone() });
             return Err(format!("setup refused: {code}"));
         }
         MiningServerMessage::OpenMiningChannelError(refusal) => {
             let code = text(refusal.error_code);
-            see(MinerSeen::OpenRejected { code: code.clone() });
+            seen.push(MinerSeen::OpenRejected { code: code.clone() });
             return Err(format!("channel refused: {code}"));
         }
         MiningServerMessage::OpenStandardMiningChannelSuccess(opened) => {
             *board = Some(Board::new(opened.channel_id, opened.target.0));
-            see(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
+            seen.push(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
         }
         MiningServerMessage::NewMiningJob(job) => {
             let future = job.min_ntime.is_none();
-            see(MinerSeen::Job { job_id: job.job_id, future });
+            seen.push(MinerSeen::Job { job_id: job.job_id, future });
             if !board.as_mut().ok_or("a job before the channel")?.job(&job) {
                 return Err(format!("job {} is for a tip that never came", job.job_id));
             }
         }
         MiningServerMessage::SetNewPrevHash(new) => {
             let prev_hash = shown(&new.prev_hash.0);
-            see(MinerSeen::PrevHash { prev_hash, job_id: new.job_id });
+            seen.push(MinerSeen::PrevHash { prev_hash, job_id: new.job_id });
             if !board.as_mut().ok_or("a tip before the channel")?.prev_hash(&new) {
                 return Err(format!("job {} starts but was never announced", new.job_id));
             }
@@ -286,12 +288,12 @@ fn take(
             while let Some(first) = unanswered.first_entry()
                 && *first.key() <= success.last_sequence_number
             {
-                see(MinerSeen::Acked { share: first.remove() });
+                seen.push(MinerSeen::Acked { share: first.remove() });
                 acked += 1;
             }
             if acked != success.new_submits_accepted_count {
                 let count = success.new_submits_accepted_count;
-                see(MinerSeen::Breach {
+                seen.push(MinerSeen::Breach {
                     what: format!("{count} shares are acknowledged, {acked} were waiting"),
                 });
             }
@@ -299,9 +301,9 @@ fn take(
         MiningServerMessage::SubmitSharesError(refusal) => {
             match unanswered.remove(&refusal.sequence_number) {
                 Some(share) => {
-                    see(MinerSeen::Rejected { share, code: text(refusal.error_code) });
+                    seen.push(MinerSeen::Rejected { share, code: text(refusal.error_code) });
                 }
-                None => see(MinerSeen::Breach {
+                None => seen.push(MinerSeen::Breach {
                     what: format!("number {} is refused, but not open", refusal.sequence_number),
                 }),
             }

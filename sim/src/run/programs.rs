@@ -1,0 +1,269 @@
+//! The programs under test and the actors, each on its host: starting, killing and ending them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::{Env, Shutdown, TaskHandle};
+use tokio::sync::watch;
+
+use super::RunError;
+use super::settings::Settings;
+use crate::actors::observe::{HostSeen, Recorder, Seen};
+use crate::actors::pool::{self, Ledger, PoolConfig};
+use crate::actors::verdict_link;
+use crate::node::SharedNode;
+use crate::node::host::{self, HostOptions};
+use crate::scenario::{Loss, PoolMode};
+use crate::world::{Crash, World};
+
+/// The programs that drain.
+pub(super) const DAEMONS: [&str; 3] = ["gateway", "judge", "templates"];
+
+/// How long a daemon may take to drain before it counts as stuck.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// What programs and actors are started with, again after each crash.
+pub(super) struct Programs {
+    pub(super) world: World,
+    pub(super) settings: Settings,
+    pub(super) recorder: Recorder,
+    pub(super) node: SharedNode,
+    pub(super) node_options: HostOptions,
+    pub(super) node_changes: watch::Receiver<u64>,
+    pub(super) pool_mode: watch::Receiver<PoolMode>,
+    pub(super) verdict_delay: watch::Receiver<Duration>,
+    pub(super) ledger: Ledger,
+    running: std::collections::BTreeMap<&'static str, Running>,
+}
+
+struct Running {
+    shutdown: Shutdown,
+    task: TaskHandle<Result<(), String>>,
+}
+
+/// What is given to [`Programs::new`] beside the world.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) recorder: Recorder,
+    pub(super) node: SharedNode,
+    pub(super) node_options: HostOptions,
+    pub(super) node_changes: watch::Receiver<u64>,
+    pub(super) pool_mode: watch::Receiver<PoolMode>,
+    pub(super) verdict_delay: watch::Receiver<Duration>,
+}
+
+impl Programs {
+    pub(super) fn new(world: World, parts: Parts) -> Self {
+        let Parts {
+            settings,
+            recorder,
+            node,
+            node_options,
+            node_changes,
+            pool_mode,
+            verdict_delay,
+        } = parts;
+        Self {
+            world,
+            settings,
+            recorder,
+            node,
+            node_options,
+            node_changes,
+            pool_mode,
+            verdict_delay,
+            ledger: Ledger::default(),
+            running: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Starts everything but the miners.
+    pub(super) fn start_all(&mut self) -> Result<(), RunError> {
+        self.settings.install(&self.world.host("gateway"), &self.world.host("judge"));
+        for name in ["bitcoind", "templates", "judge", "verifier", "pool", "gateway"] {
+            let env = self.world.host(name).env();
+            self.start(name, &env)?;
+        }
+        Ok(())
+    }
+
+    /// Starts what belongs on a host.
+    fn start(&mut self, name: &'static str, env: &Env) -> Result<(), RunError> {
+        self.see(HostSeen::Started { host: name.to_owned() });
+        match name {
+            "bitcoind" => self.start_node(env),
+            "pool" => self.start_pool(env),
+            "verifier" => self.start_verdict_link(env),
+            daemon => self.start_daemon(daemon, env)?,
+        }
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, name: &'static str, env: &Env) -> Result<(), RunError> {
+        let shutdown = Shutdown::new();
+        let (inner, stop) = (env.clone(), shutdown.clone());
+        let task = match name {
+            "gateway" => {
+                let config = self.settings.gateway_config(env)?;
+                env.tasks.spawn("gateway", async move {
+                    gateway::run(inner, config, stop).await.map_err(|error| error.to_string())
+                })
+            }
+            "judge" => {
+                let config = self.settings.verifier_config(env)?;
+                env.tasks.spawn("verifier", async move {
+                    verifier::run(inner, config, stop).await.map_err(|error| error.to_string())
+                })
+            }
+            _ => {
+                let config = self.settings.templates_config(env)?;
+                env.tasks.spawn("templates", async move {
+                    templates::run(inner, config, stop).await.map_err(|error| error.to_string())
+                })
+            }
+        };
+        self.running.insert(name, Running { shutdown, task });
+        Ok(())
+    }
+
+    fn start_node(&self, env: &Env) {
+        let (node, options) = (self.node.clone(), self.node_options.clone());
+        let (changes, inner) = (self.node_changes.clone(), env.clone());
+        env.tasks.spawn("node", async move {
+            let served = host::serve_node(inner, "0.0.0.0:8332", node, options, changes).await;
+            served.expect("the port of a simulated node is free");
+        });
+    }
+
+    fn start_pool(&self, env: &Env) {
+        let config = PoolConfig {
+            listen: "0.0.0.0:9000".to_owned(),
+            secret: self.settings.secrets.share_secret(),
+            mode: self.pool_mode.clone(),
+        };
+        let (ledger, recorder) = (self.ledger.clone(), self.recorder.clone());
+        let inner = env.clone();
+        env.tasks.spawn("pool", async move {
+            let served = pool::serve(inner, config, ledger, recorder).await;
+            served.expect("the port of a simulated pool is free");
+        });
+    }
+
+    fn start_verdict_link(&self, env: &Env) {
+        let (delay, recorder) = (self.verdict_delay.clone(), self.recorder.clone());
+        let inner = env.clone();
+        env.tasks.spawn("verdict_link", async move {
+            let judge = "judge:5001".to_owned();
+            let served = verdict_link::serve(inner, "0.0.0.0:5001", judge, delay, recorder).await;
+            served.expect("the port of a simulated verifier is free");
+        });
+    }
+
+    /// Kills a host. One that is dead already stays so.
+    pub(super) async fn crash(&mut self, host: &str, loss: Loss) {
+        let crash = match loss {
+            Loss::Kill => Crash::KILL,
+            Loss::PowerLoss => Crash::POWER_LOSS,
+        };
+        for name in hosts_of(host) {
+            let host = self.world.host(name);
+            if !host.is_up() {
+                continue;
+            }
+            self.running.remove(name);
+            host.crash(crash).await;
+            self.see(HostSeen::Crashed { host: (*name).to_owned() });
+        }
+    }
+
+    /// Starts a host again that was killed or has drained.
+    pub(super) async fn restart(&mut self, host: &str) -> Result<(), RunError> {
+        for name in hosts_of(host) {
+            let host = self.world.host(name);
+            if !host.is_up() {
+                let env = host.restart();
+                self.start(name, &env)?;
+            } else if DAEMONS.contains(name) && !self.running.contains_key(name) {
+                self.start(name, &host.env())?;
+            } else if self.running.contains_key(name) {
+                // It was told to drain and has not yet ended.
+                if self.running[name].shutdown.is_cancelled() {
+                    self.end(name).await;
+                    self.start(name, &host.env())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a daemon to drain, without waiting for it.
+    pub(super) fn drain(&self, host: &str) {
+        for name in hosts_of(host) {
+            if let Some(running) = self.running.get(name) {
+                running.shutdown.cancel();
+            }
+        }
+    }
+
+    /// Drains a daemon and writes down how it ended and what it left behind.
+    pub(super) async fn end(&mut self, name: &'static str) {
+        let Some(Running { shutdown, task }) = self.running.remove(name) else { return };
+        shutdown.cancel();
+        let error = match tokio::time::timeout(DRAIN_LIMIT, task).await {
+            Ok(Some(Ok(()))) => None,
+            Ok(Some(Err(error))) => Some(error),
+            Ok(None) => Some("it panicked".to_owned()),
+            Err(_) => Some(format!("it did not end within {} s", DRAIN_LIMIT.as_secs())),
+        };
+        let host = self.world.host(name);
+        if host.live_tasks() > 0 {
+            tracing::warn!(host = name, tasks = ?host.task_names(), "tasks are left");
+        }
+        self.see(HostSeen::Ended {
+            host: name.to_owned(),
+            error,
+            tasks: host.live_tasks(),
+            sockets: host.open_sockets(),
+        });
+    }
+
+    /// Daemons that ended although nobody told them to.
+    pub(super) fn spontaneous_ends(&self) -> Vec<&'static str> {
+        let idle = |name: &&'static str| {
+            self.running.contains_key(name)
+                && !self.running[name].shutdown.is_cancelled()
+                && self.world.host(name).live_tasks() == 0
+        };
+        DAEMONS.into_iter().filter(idle).collect()
+    }
+
+    fn see(&self, what: HostSeen) {
+        self.recorder.record(Seen::Host(what));
+    }
+}
+
+/// The hosts behind a name of a scenario: the verifier sits behind the link that watches it.
+fn hosts_of(name: &str) -> &'static [&'static str] {
+    match name {
+        "bitcoind" => &["bitcoind"],
+        "gateway" => &["gateway"],
+        "pool" => &["pool"],
+        "templates" => &["templates"],
+        "verifier" => &["judge", "verifier"],
+        _ => &[],
+    }
+}
+
+/// A model of how long the node takes, which does not depend on what kind of node answers.
+pub(super) fn node_delay(seed: u64) -> host::DelayModel {
+    let draws = std::sync::Mutex::new(crate::scenario::Draws::new(seed, "node"));
+    Arc::new(move |call| {
+        let mut draws = draws.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (low, high) = match call.method {
+            "getblocktemplate" => (800, 3_000),
+            "submitblock" => (1_000, 4_000),
+            _ => (200, 800),
+        };
+        Duration::from_micros(draws.between(low, high))
+    })
+}

@@ -1,0 +1,253 @@
+//! The configuration files and keys that a world's programs get.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use gateway_core::mode::Mode;
+use platform::Env;
+use secrecy::SecretString;
+use sv2_noise::AuthorityPublicKey;
+use toml::{Table, Value};
+
+use super::RunError;
+use crate::scenario::{Draws, Latency, Plan, Scenario};
+use crate::world::{Host, World};
+
+/// The difficulty of every channel, unless the scenario says otherwise. Its target lies between
+/// regtest's and the easiest, so that a miner finds each class of share in a few tries.
+const DIFFICULTY: f64 = 3e-10;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What allows HTTP between hosts of a world, which have no certificates for one another.
+const GATEWAY_ENVIRONMENT: [(&str, &str); 1] = [("VELDRA_ALLOW_INSECURE_HTTP_UPSTREAM", "1")];
+
+/// Sections that are not the gateway's.
+const OTHER_SECTIONS: [&str; 3] = ["policy", "templates", "verifier"];
+
+/// Everything the programs of a world are given.
+pub(super) struct Settings {
+    pub(super) gateway: String,
+    pub(super) verifier: String,
+    pub(super) policy: String,
+    pub(super) templates: String,
+    pub(super) secrets: Secrets,
+    pub(super) authority: AuthorityPublicKey,
+    noise_key: String,
+    noise_certificate: String,
+}
+
+/// What must never be shown.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    pub(super) share: String,
+    pub(super) gateway_api_key: String,
+    verifier_api_key: String,
+    templates_api_key: String,
+    node_password: String,
+}
+
+impl Secrets {
+    fn draw(seed: u64) -> Self {
+        let mut draws = Draws::new(seed, "secrets");
+        let mut secret = |name: &str| format!("{name}-{:016x}", draws.between(0, u64::MAX));
+        Self {
+            share: secret("share"),
+            gateway_api_key: secret("gateway"),
+            verifier_api_key: secret("verifier"),
+            templates_api_key: secret("templates"),
+            node_password: secret("node"),
+        }
+    }
+
+    pub(super) fn share_secret(&self) -> SecretString {
+        SecretString::from(self.share.as_str())
+    }
+}
+
+impl Settings {
+    /// Makes the files for a scenario. Keys are minted from the seed.
+    pub(super) fn new(world: &World, scenario: &Scenario, plan: &Plan) -> Result<Self, RunError> {
+        let secrets = Secrets::draw(plan.seed);
+        // A host of its own: the minting must not move the gateway's random stream.
+        let keys =
+            gateway::gen_keys::generate(&world.host("authority").env(), None, 365 * DAY, DAY)
+                .map_err(|error| RunError::Config(format!("keys: {error}")))?;
+        let mut gateway = gateway_table(&secrets);
+        let (mut policy, mut templates, mut verifier) =
+            (policy_table(), templates_table(&secrets), verifier_table(&secrets));
+        for (section, overrides) in &scenario.config {
+            match section.as_str() {
+                "policy" => merge(inner(&mut policy, "policy"), overrides),
+                "templates" => merge(&mut templates, overrides),
+                "verifier" => merge(&mut verifier, overrides),
+                section => merge(inner(&mut gateway, section), overrides),
+            }
+        }
+        debug_assert!(OTHER_SECTIONS.iter().all(|section| !gateway.contains_key(*section)));
+        Ok(Self {
+            gateway: gateway.to_string(),
+            verifier: verifier.to_string(),
+            policy: policy.to_string(),
+            templates: templates.to_string(),
+            secrets,
+            authority: keys.authority_public_key,
+            noise_key: keys.noise_key.to_string(),
+            noise_certificate: keys.certificate,
+        })
+    }
+
+    /// Puts the files where the programs look for them.
+    pub(super) fn install(&self, gateway: &Host, judge: &Host) {
+        let put = |host: &Host, name: &str, text: &str| {
+            host.disk().put(Path::new(name), text.as_bytes());
+        };
+        put(gateway, "noise.key", &self.noise_key);
+        put(gateway, "noise.cert", &self.noise_certificate);
+        put(gateway, "authority.pub", &self.authority.to_string());
+        put(judge, "policy.toml", &self.policy);
+    }
+
+    /// Texts that must never be shown.
+    pub(super) fn secret_texts(&self) -> Vec<String> {
+        let Secrets { share, gateway_api_key, verifier_api_key, templates_api_key, node_password } =
+            self.secrets.clone();
+        let keys = [share, gateway_api_key, verifier_api_key, templates_api_key, node_password];
+        keys.into_iter().chain([self.noise_key.trim().to_owned()]).collect()
+    }
+
+    pub(super) fn gateway_config(&self, env: &Env) -> Result<gateway::Config, RunError> {
+        let environment =
+            GATEWAY_ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = BTreeMap::from(environment);
+        gateway::Config::from_toml(&self.gateway, &environment, env.storage.as_ref())
+            .map_err(|problems| wrong("gateway", &problems))
+    }
+
+    pub(super) fn verifier_config(&self, env: &Env) -> Result<verifier::Config, RunError> {
+        verifier::Config::from_toml(&self.verifier, &BTreeMap::new(), env.storage.as_ref())
+            .map_err(|problems| wrong("verifier", &problems))
+    }
+
+    pub(super) fn templates_config(&self, env: &Env) -> Result<templates::Config, RunError> {
+        templates::Config::from_toml(&self.templates, &BTreeMap::new(), env.storage.as_ref())
+            .map_err(|problems| wrong("templates", &problems))
+    }
+}
+
+fn wrong(program: &str, problems: &[impl ToString]) -> RunError {
+    let problems: Vec<_> =
+        problems.iter().map(|problem| format!("\n  config.{}", problem.to_string())).collect();
+    RunError::Config(format!("{program}:{}", problems.concat()))
+}
+
+fn gateway_table(secrets: &Secrets) -> Table {
+    let text = format!(
+        r#"
+[gateway]
+mode = "inline"
+listen_addr = "0.0.0.0:3333"
+http_addr = "0.0.0.0:8080"
+http_api_key = "{}"
+verifier_addr = "verifier:5001"
+verifier_http_url = "http://judge:8081"
+upstream_url = "http://templates:8082"
+upstream_api_key = "{}"
+upstream_failure_policy = "fail_open"
+[noise]
+noise_key_file = "noise.key"
+noise_cert_file = "noise.cert"
+authority_public_key_file = "authority.pub"
+[share]
+share_upstream_url = "http://pool:9000/shares"
+share_upstream_secret = "{}"
+initial_difficulty = {DIFFICULTY:e}
+[auth]
+mode = "prefix_map"
+prefix_map = [{{ prefix = "miner-" }}]
+[vardiff]
+min_difficulty = {DIFFICULTY:e}
+max_difficulty = {DIFFICULTY:e}
+"#,
+        secrets.gateway_api_key, secrets.templates_api_key, secrets.share
+    );
+    text.parse().expect("the text above is TOML")
+}
+
+fn verifier_table(secrets: &Secrets) -> Table {
+    let text = format!(
+        r#"
+listen_addr = "0.0.0.0:5001"
+http_addr = "0.0.0.0:8081"
+http_api_key = "{}"
+policy_file = "policy.toml"
+"#,
+        secrets.verifier_api_key
+    );
+    text.parse().expect("the text above is TOML")
+}
+
+/// A chain that the scenario drives has empty blocks and small fees: whether they are rejected is
+/// for the scenario to say.
+fn policy_table() -> Table {
+    let text = "[policy]\nreject_empty_templates = false\nmin_avg_fee_lo = 0\n\
+                min_avg_fee_mid = 0\nmin_avg_fee_hi = 0\n";
+    text.parse().expect("the text above is TOML")
+}
+
+fn templates_table(secrets: &Secrets) -> Table {
+    let text = format!(
+        r#"
+http_addr = "0.0.0.0:8082"
+http_api_key = "{}"
+[[nodes]]
+name = "bitcoind"
+url = "http://bitcoind:8332"
+user = "sim"
+password = "{}"
+"#,
+        secrets.templates_api_key, secrets.node_password
+    );
+    text.parse().expect("the text above is TOML")
+}
+
+fn inner<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
+    let value = table.entry(name.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+    value.as_table_mut().expect("sections are tables")
+}
+
+fn merge(base: &mut Table, overrides: &Table) {
+    for (key, value) in overrides {
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(base)), Value::Table(overrides)) => merge(base, overrides),
+            _ => drop(base.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// The mode that the configuration states.
+pub(super) fn mode(scenario: &Scenario) -> Mode {
+    let stated = scenario.config.get("gateway").and_then(|section| section.get("mode"));
+    stated.and_then(Value::as_str).and_then(|mode| mode.parse().ok()).unwrap_or(Mode::Inline)
+}
+
+/// A key of `[config.timing]`, or the default.
+pub(super) fn timing(scenario: &Scenario, key: &str, default: Duration) -> Duration {
+    let stated = scenario.config.get("timing").and_then(|section| section.get(key));
+    let stated = stated.and_then(Value::as_integer).and_then(|ms| u64::try_from(ms).ok());
+    stated.map_or(default, Duration::from_millis)
+}
+
+/// The longest that a message is under way on any link of the scenario.
+pub(super) fn longest_transit(scenario: &Scenario) -> Duration {
+    let longest = |latency: &Latency| match latency {
+        Latency::Fixed(time) => *time,
+        Latency::Uniform(_, high) => *high,
+        Latency::Exponential { cap, .. } => *cap,
+        Latency::Bimodal { usual, rare, .. } => *usual.max(rare),
+    };
+    let latencies = scenario.links.values().filter_map(|link| link.latency.as_ref());
+    // Both directions, and whole milliseconds of the timers at both ends.
+    latencies.map(longest).max().unwrap_or_default() * 2 + Duration::from_millis(10)
+}

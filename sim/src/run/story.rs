@@ -1,0 +1,327 @@
+//! One world's life from the first block to the last drain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use platform::http_client::HttpClient;
+use tokio::sync::watch;
+
+use super::RunError;
+use super::logs::Logs;
+use super::programs::{DAEMONS, Parts, Programs, node_delay};
+use super::settings::{Settings, longest_transit};
+use super::watched_node::WatchedNode;
+use crate::actors::events;
+use crate::actors::miner::{self, MinerConfig};
+use crate::actors::observe::{Observation, Recorder, Seen};
+use crate::net;
+use crate::node::host::{Fault, HostOptions};
+use crate::node::{ChainScript, Node, SharedNode};
+use crate::report::progress::Clock;
+use crate::scenario::{Action, Latency, Link, LinkQuality, Plan, PoolMode, Scenario};
+use crate::world::{EPOCH_UNIX_MS, World};
+
+/// How often the progress display learns of the time.
+const TICK: Duration = Duration::from_millis(250);
+/// After the end, the last shares reach the pool, and the last events their reader.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// Pages that a passer-by may see.
+const PAGES: [&str; 4] = ["/health", "/ready", "/metrics", "/api/v1/config"];
+
+/// What is left of a world.
+pub(super) struct Lived {
+    pub(super) observations: Vec<Observation>,
+    pub(super) parameters: BTreeMap<String, String>,
+    pub(super) secrets: Vec<String>,
+    pub(super) traffic: String,
+    pub(super) log: String,
+}
+
+/// What the story holds in its hands.
+struct Story<'a> {
+    world: World,
+    plan: &'a Plan,
+    recorder: Recorder,
+    programs: Programs,
+    chain: ChainScript,
+    node: SharedNode,
+    node_changes: watch::Sender<u64>,
+    pool_mode: watch::Sender<PoolMode>,
+    verdict_delay: watch::Sender<Duration>,
+    working: watch::Sender<bool>,
+    blocks_wanted: Vec<watch::Sender<u32>>,
+    /// Keeps the node's host without faults.
+    _node_fault: watch::Sender<Fault>,
+}
+
+pub(super) async fn live(
+    world: World,
+    scenario: &Scenario,
+    plan: &Plan,
+    node: Box<dyn Node>,
+    clock: &Clock,
+) -> Result<Lived, RunError> {
+    let logs = Logs::default();
+    let _collecting = logs.collect();
+    set_up_links(&world, scenario)?;
+    let mut story = Story::begin(world, scenario, plan, node)?;
+    story.programs.start_all()?;
+    story.start_reader();
+    story.start_miners();
+    for (index, step) in plan.steps.iter().enumerate() {
+        story.wait_until(step.at, clock).await?;
+        tracing::debug!(index, action = %step.action, "step");
+        story.act(&step.action).await?;
+    }
+    story.wait_until(plan.duration, clock).await?;
+    story.end().await?;
+    story.recorder.record(Seen::Output { source: "the log".to_owned(), text: logs.text() });
+    if let Some(fault) = story.node.fault() {
+        return Err(RunError::Node(fault));
+    }
+    Ok(Lived {
+        observations: story.recorder.observations(),
+        parameters: plan.parameters.clone(),
+        secrets: story.programs.settings.secret_texts(),
+        traffic: story.world.net().traffic_digest(),
+        log: logs.text(),
+    })
+}
+
+impl<'a> Story<'a> {
+    /// The chain before the story, and everything that programs will be started with.
+    fn begin(
+        world: World,
+        scenario: &Scenario,
+        plan: &'a Plan,
+        node: Box<dyn Node>,
+    ) -> Result<Self, RunError> {
+        let recorder = Recorder::new();
+        let (node_changes, changes) = watch::channel(0);
+        let (pool_mode, mode) = watch::channel(PoolMode::Ok);
+        let (verdict_delay, delay) = watch::channel(Duration::ZERO);
+        let (node_fault, faults) = watch::channel(Fault::None);
+        let mut node = node;
+        let mut chain = ChainScript::new(plan.seed, super::NODE_START_UNIX_S);
+        chain.premine(node.as_mut(), plan.initial_blocks, coins(plan))?;
+        let watched = WatchedNode::new(node, recorder.clone(), node_changes.clone());
+        let mut node = SharedNode::new(Box::new(watched));
+        chain.set_time(&mut node, EPOCH_UNIX_MS / 1000)?;
+        let settings = Settings::new(&world, scenario, plan)?;
+        let node_options = HostOptions {
+            delay: node_delay(plan.seed),
+            faults,
+            submissions: std::sync::Arc::default(),
+        };
+        let parts = Parts {
+            settings,
+            recorder: recorder.clone(),
+            node: node.clone(),
+            node_options,
+            node_changes: changes,
+            pool_mode: mode,
+            verdict_delay: delay,
+        };
+        Ok(Self {
+            programs: Programs::new(world.clone(), parts),
+            world,
+            plan,
+            recorder,
+            chain,
+            node,
+            node_changes,
+            pool_mode,
+            verdict_delay,
+            working: watch::Sender::new(true),
+            blocks_wanted: Vec::new(),
+            _node_fault: node_fault,
+        })
+    }
+
+    fn start_reader(&self) {
+        let env = self.world.host("reader").env();
+        let key = self.programs.settings.secrets.gateway_api_key.clone();
+        let base = "http://gateway:8080".to_owned();
+        let follow = events::follow(env.clone(), base, Some(key), self.recorder.clone());
+        env.tasks.spawn("event_reader", follow);
+    }
+
+    fn start_miners(&mut self) {
+        for (index, miner) in self.plan.miners.iter().enumerate() {
+            let env = self.world.host(&format!("miner-{index:02}")).env();
+            let (sender, blocks_wanted) = watch::channel(0);
+            self.blocks_wanted.push(sender);
+            let config = MinerConfig {
+                index: index as u32,
+                address: "gateway:3333".to_owned(),
+                authority: Some(self.programs.settings.authority),
+                identity: format!("miner-{index:02}"),
+                hashrate: miner.hashrate,
+                share_interval: miner.share_interval,
+                behaviour: miner.behaviour,
+                working: self.working.subscribe(),
+                blocks_wanted,
+            };
+            let (start, recorder, inner) = (miner.start, self.recorder.clone(), env.clone());
+            env.tasks.spawn("miner", async move {
+                tokio::time::sleep(start).await;
+                miner::mine(inner, config, recorder).await;
+            });
+        }
+    }
+
+    async fn wait_until(&mut self, at: Duration, clock: &Clock) -> Result<(), RunError> {
+        let at = self.recorder.start() + at;
+        loop {
+            clock.set(self.recorder.elapsed().as_millis() as u64);
+            let next = tokio::time::Instant::now() + TICK;
+            tokio::time::sleep_until(next.min(at)).await;
+            if let Some(name) = self.programs.spontaneous_ends().first() {
+                self.programs.end(name).await;
+                let last = self.recorder.observations().pop();
+                let last = last.map(|seen| seen.to_string()).unwrap_or_default();
+                return Err(RunError::Ended(format!("the program on {name} ended: {last}")));
+            }
+            if next >= at {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn act(&mut self, action: &Action) -> Result<(), RunError> {
+        self.recorder.record(Seen::Step(action.clone()));
+        match action {
+            Action::Mine { .. }
+            | Action::Reorg { .. }
+            | Action::CompetingTips
+            | Action::Transactions { .. } => self.drive_chain(action)?,
+            Action::Cut(link) => self.world.net().cut(&world_link(link), None)?,
+            Action::Heal(link) => self.world.net().heal(&world_link(link))?,
+            Action::Rst(link) => drop(self.world.net().reset(&world_link(link))?),
+            Action::VerdictDelay { delay } => drop(self.verdict_delay.send_replace(*delay)),
+            Action::PoolMode(mode) => drop(self.pool_mode.send_replace(*mode)),
+            Action::Crash { host, loss } => self.programs.crash(host, *loss).await,
+            Action::Restart { host } => self.programs.restart(host).await?,
+            Action::Drain { host } => self.programs.drain(host),
+            Action::FindBlock { miner } => {
+                let count = self.blocks_wanted.len().max(1);
+                if let Some(wanted) = self.blocks_wanted.get(*miner as usize % count) {
+                    wanted.send_modify(|wanted| *wanted += 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drive_chain(&mut self, action: &Action) -> Result<(), RunError> {
+        self.chain.set_time(&mut self.node, self.world.unix_ms() / 1000)?;
+        match action {
+            Action::Mine { blocks } => drop(self.chain.mine(&mut self.node, *blocks)?),
+            Action::Reorg { depth } => drop(self.chain.reorg(&mut self.node, *depth)?),
+            Action::CompetingTips => drop(self.chain.compete(&mut self.node)?),
+            Action::Transactions { count } => {
+                self.chain.fill_mempool(&mut self.node, *count as usize)?;
+                self.node_changes.send_modify(|count| *count += 1);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What must hold in the end holds now; then everything is drained.
+    async fn end(&mut self) -> Result<(), RunError> {
+        self.recorder.record(Seen::Settled);
+        self.working.send_replace(false);
+        tokio::time::sleep(SETTLING).await;
+        self.read_pages().await;
+        for daemon in DAEMONS {
+            self.programs.end(daemon).await;
+        }
+        Ok(())
+    }
+
+    async fn read_pages(&self) {
+        let env = self.world.host("reader").env();
+        let client = HttpClient::new(&env);
+        for page in PAGES {
+            let request = Request::get(format!("http://gateway:8080{page}"))
+                .header("X-API-Key", &self.programs.settings.secrets.gateway_api_key)
+                .body(Full::new(Bytes::new()))
+                .expect("the request is well formed");
+            let timeout = Duration::from_secs(2);
+            if let Ok(answer) = client.send(request, timeout, 1 << 22).await {
+                let text = String::from_utf8_lossy(answer.body()).into_owned();
+                self.recorder.record(Seen::Output { source: format!("gateway {page}"), text });
+            }
+        }
+    }
+}
+
+/// How many coins the transactions of a plan spend. What a reorganisation undoes is not spent
+/// again.
+fn coins(plan: &Plan) -> usize {
+    let transactions = plan.steps.iter().map(|step| match step.action {
+        Action::Transactions { count } => count as usize,
+        _ => 0,
+    });
+    transactions.sum()
+}
+
+/// The link by the names of hosts: the miners are many.
+fn world_link(link: &Link) -> String {
+    let host = |name: &str| if name == "miners" { "miner-*".to_owned() } else { name.to_owned() };
+    let arrow = if link.both { "<->" } else { "->" };
+    format!("{}{arrow}{}", host(&link.from), host(&link.to))
+}
+
+fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {
+    if let Some(quality) = scenario.links.get("default") {
+        change(world, "*", quality)?;
+    }
+    // Nodes of different kinds answer some calls at different lengths. In pieces of drawn sizes
+    // they would take different times, and goldens hold for every kind of node.
+    world.net().change("templates<->bitcoind", |config| config.chunk = None)?;
+    for (name, quality) in scenario.links.iter().filter(|(name, _)| *name != "default") {
+        let link = Link::parse(name).map_err(RunError::Config)?;
+        change(world, &world_link(&link), quality)?;
+    }
+    // The verifier and the link that watches it are one machine to a scenario.
+    let near = net::LinkConfig {
+        latency: net::Latency::Fixed(Duration::ZERO),
+        ..net::LinkConfig::default()
+    };
+    world.net().configure("verifier<->judge", near)?;
+    tracing::debug!(longest = ?longest_transit(scenario), "links");
+    Ok(())
+}
+
+fn change(world: &World, link: &str, quality: &LinkQuality) -> Result<(), RunError> {
+    let quality = quality.clone();
+    world.net().change(link, move |config| {
+        if let Some(latency) = &quality.latency {
+            config.latency = world_latency(latency);
+        }
+        if let Some(chunk) = &quality.chunk {
+            config.chunk = Some((chunk.low() as usize, chunk.high() as usize));
+        }
+        if let Some(bytes_per_second) = quality.bytes_per_second {
+            config.bandwidth = Some(bytes_per_second);
+        }
+    })?;
+    Ok(())
+}
+
+fn world_latency(latency: &Latency) -> net::Latency {
+    match *latency {
+        Latency::Fixed(time) => net::Latency::Fixed(time),
+        Latency::Uniform(min, max) => net::Latency::Uniform { min, max },
+        Latency::Exponential { mean, cap } => net::Latency::Exponential { mean, cap },
+        Latency::Bimodal { usual, rare, probability } => {
+            net::Latency::Bimodal { fast: usual, slow: rare, slow_share: probability }
+        }
+    }
+}
