@@ -1,2 +1,7 @@
-//! The simulator.
-fn main() {}
+//! The simulator's commands.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sim::cli::main()
+}

@@ -1,0 +1,222 @@
+//! The commands, their options and their exit codes.
+//!
+//! 0 all is well · 1 a property failed or a golden differs · 2 not deterministic · 3 the harness
+//! or its configuration is wrong.
+#![allow(clippy::disallowed_methods)] // The commands' own files and processes, never a world's.
+
+mod golden;
+mod mine;
+mod node;
+mod play;
+mod twin;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::{Catalogue, NodeChoice};
+
+/// A property failed, or a golden differs.
+const FAILED: u8 = 1;
+/// Two runs of one seed differ.
+const NOT_DETERMINISTIC: u8 = 2;
+/// Nothing can be said.
+const HARNESS: u8 = 3;
+
+/// The deterministic simulator of gateway and verifier.
+#[derive(Parser)]
+#[command(name = "sim", version, about)]
+struct Cli {
+    /// Where the scenario files are; default: those of the source tree
+    #[arg(long, global = true, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Lists the scenarios
+    List,
+    /// Plays scenarios, judges them, and holds them against their goldens
+    Run(RunArgs),
+    /// Plays each scenario in two processes and compares every byte
+    Twin(TwinArgs),
+    /// Compares with goldens, or makes what a run came to the golden
+    Golden {
+        #[command(subcommand)]
+        verb: GoldenVerb,
+    },
+    /// Tells which bitcoind is used, or fetches one
+    Node {
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
+    /// Mines against a running gateway on real sockets
+    Mine(MineArgs),
+}
+
+#[derive(Args, Clone)]
+struct RunArgs {
+    /// A scenario, a family, or `all`
+    scenario: String,
+    /// Every random choice follows from it; default: the scenario's first
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which node plays bitcoind; default: the scenario's choice
+    #[arg(long, value_enum)]
+    node: Option<NodeArg>,
+    /// Does not compare with goldens
+    #[arg(long)]
+    no_golden: bool,
+    /// How many scenarios play at once; default: as many as there are processors
+    #[arg(short)]
+    jobs: Option<usize>,
+    /// Where the reports go; default: `reports` in the source tree
+    #[arg(long, value_name = "DIR")]
+    reports: Option<PathBuf>,
+    /// Also writes a JUnit file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Records a real node's answers for `--node replay`
+    #[arg(long)]
+    record: bool,
+}
+
+#[derive(Args)]
+struct TwinArgs {
+    /// A scenario, a family, or `all`
+    scenario: String,
+    /// Every random choice follows from it; default: the scenario's first
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which node plays bitcoind; default: the scenario's choice
+    #[arg(long, value_enum)]
+    node: Option<NodeArg>,
+    /// The program of the second run, such as another build; default: this one
+    #[arg(long, value_name = "EXE")]
+    against: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum GoldenVerb {
+    /// Says which goldens hold
+    Check(GoldenArgs),
+    /// Shows what differs
+    Diff(GoldenArgs),
+    /// Makes what the runs came to the goldens
+    Bless(GoldenArgs),
+}
+
+#[derive(Args)]
+struct GoldenArgs {
+    /// A scenario, a family, or `all`
+    #[arg(default_value = "all")]
+    scenario: String,
+    /// Which node plays bitcoind; default: the scenario's choice
+    #[arg(long, value_enum)]
+    node: Option<NodeArg>,
+}
+
+#[derive(Subcommand)]
+enum NodeVerb {
+    /// Tells which bitcoind is used and where it came from
+    Status,
+    /// Fetches a bitcoind (on Debian)
+    Install,
+}
+
+#[derive(Args)]
+struct MineArgs {
+    /// The gateway
+    #[arg(long, value_name = "HOST:PORT")]
+    gateway: String,
+    /// The pool's authority key; without it any certificate will do
+    #[arg(long, value_name = "KEY")]
+    authority_key: Option<String>,
+    /// Ends after this many accepted shares
+    #[arg(long, conflicts_with = "blocks")]
+    shares: Option<u64>,
+    /// Finds blocks (regtest) and ends after this many
+    #[arg(long)]
+    blocks: Option<u64>,
+    /// How many miners
+    #[arg(long, default_value_t = 1)]
+    miners: u32,
+    /// `user_identity`, to which each miner's number is added
+    #[arg(long, default_value = "miner-")]
+    identity: String,
+    /// Milliseconds between two shares of one miner, on average
+    #[arg(long, default_value_t = 1000)]
+    interval_ms: u64,
+    /// Gives up after this many seconds
+    #[arg(long, default_value_t = 60)]
+    timeout_secs: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NodeArg {
+    Auto,
+    Bitcoind,
+    Replay,
+    Embedded,
+}
+
+impl NodeArg {
+    fn choice(self) -> NodeChoice {
+        match self {
+            Self::Auto => NodeChoice::Auto,
+            Self::Bitcoind => NodeChoice::Bitcoind,
+            Self::Replay => NodeChoice::Replay,
+            Self::Embedded => NodeChoice::Embedded,
+        }
+    }
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { HARNESS } else { 0 };
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("sim: {error:#}");
+            ExitCode::from(HARNESS)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let directory = cli.scenarios.unwrap_or_else(Catalogue::default_directory);
+    let load = || Catalogue::load(&directory);
+    match cli.verb {
+        Verb::List => {
+            for scenario in load()?.all() {
+                println!("{:<32} {}", scenario.name, scenario.doc);
+            }
+            Ok(0)
+        }
+        Verb::Run(args) => play::run(&load()?, &args),
+        Verb::Twin(args) => twin::run(&load()?, &directory, &args),
+        Verb::Golden { verb } => golden::run(&load()?, &verb),
+        Verb::Node { verb: NodeVerb::Status } => {
+            print!("{}", crate::node::status());
+            Ok(0)
+        }
+        Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
+        Verb::Mine(args) => mine::run(args),
+    }
+}
+
+/// The source tree, where goldens, reports and recordings are.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
