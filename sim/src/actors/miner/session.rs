@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use platform::Env;
 use sv2_wire::common::{MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection};
-use sv2_wire::mining::{OpenStandardMiningChannel, SubmitSharesStandard};
+use sv2_wire::mining::{OpenStandardMiningChannel, SubmitSharesStandard, SubmitSharesSuccess};
 use sv2_wire::{Message, MiningServerMessage, Str0255, U256};
 use tokio::time::Instant;
 
@@ -284,19 +284,7 @@ fn take(
             }
         }
         MiningServerMessage::SubmitSharesSuccess(success) => {
-            let mut acked = 0;
-            while let Some(first) = unanswered.first_entry()
-                && *first.key() <= success.last_sequence_number
-            {
-                seen.push(MinerSeen::Acked { share: first.remove() });
-                acked += 1;
-            }
-            if acked != success.new_submits_accepted_count {
-                let count = success.new_submits_accepted_count;
-                seen.push(MinerSeen::Breach {
-                    what: format!("{count} shares are acknowledged, {acked} were waiting"),
-                });
-            }
+            acknowledge(&success, unanswered, seen);
         }
         MiningServerMessage::SubmitSharesError(refusal) => {
             match unanswered.remove(&refusal.sequence_number) {
@@ -314,4 +302,24 @@ fn take(
         _ => {}
     }
     Ok(())
+}
+
+/// Takes the acknowledged shares from those that wait, and holds their number against the answer's.
+fn acknowledge(
+    success: &SubmitSharesSuccess,
+    unanswered: &mut BTreeMap<u32, u64>,
+    seen: &mut Vec<MinerSeen>,
+) {
+    let mut acked = 0;
+    while let Some(first) = unanswered.first_entry()
+        && *first.key() <= success.last_sequence_number
+    {
+        seen.push(MinerSeen::Acked { share: first.remove() });
+        acked += 1;
+    }
+    if acked != success.new_submits_accepted_count {
+        let count = success.new_submits_accepted_count;
+        let what = format!("{count} shares are acknowledged, {acked} were waiting");
+        seen.push(MinerSeen::Breach { what });
+    }
 }
