@@ -324,6 +324,15 @@ pub enum HostSeen {
         tasks: usize,
         /// Connections and listeners that it left behind.
         sockets: usize,
+        /// Tasks of it that panicked.
+        panics: u64,
+    },
+    /// It ended although nobody told it to.
+    Died {
+        /// Where.
+        host: String,
+        /// Why.
+        error: String,
     },
 }
 

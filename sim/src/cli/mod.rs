@@ -195,7 +195,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
-    let directory = cli.scenarios.unwrap_or_else(Catalogue::default_directory);
+    let directory = cli.scenarios.unwrap_or_else(|| root().join("scenarios"));
     let load = || Catalogue::load(&directory);
     match cli.verb {
         Verb::List => {
@@ -216,7 +216,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
-/// The source tree, where goldens, reports and recordings are.
+/// The source tree, where goldens, reports and recordings are: the one this program was built
+/// from, or the current directory where that is gone.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    match Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
+        Some(tree) if tree.is_dir() => tree.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }

@@ -68,11 +68,29 @@ pub(super) fn no_secret_in_output(record: &Record<'_>) -> Judgement {
     Ok(Judged::of(count, "lines and pages"))
 }
 
+/// No program ends unless it is told to, and nothing in it panics.
+pub(super) fn programs_stay_up(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for seen in record.observations {
+        match &seen.what {
+            Seen::Host(HostSeen::Started { .. }) => count += 1,
+            Seen::Host(HostSeen::Died { host, error }) => {
+                return Err(Judged::fail(seen.at, format!("{host} ended by itself: {error}")));
+            }
+            Seen::Host(HostSeen::Ended { host, panics, .. }) if *panics > 0 => {
+                return Err(Judged::fail(seen.at, format!("{host}: {panics} tasks panicked")));
+            }
+            _ => {}
+        }
+    }
+    Ok(Judged::of(count, "programs started"))
+}
+
 /// Programs that drained left no task, connection or listener behind.
 pub(super) fn tasks_and_sockets_return(record: &Record<'_>) -> Judgement {
     let mut count = 0;
     for seen in record.observations {
-        let Seen::Host(HostSeen::Ended { host, error, tasks, sockets }) = &seen.what else {
+        let Seen::Host(HostSeen::Ended { host, error, tasks, sockets, .. }) = &seen.what else {
             continue;
         };
         count += 1;
@@ -152,10 +170,24 @@ mod tests {
             error: error.map(ToOwned::to_owned),
             tasks,
             sockets,
+            panics: 0,
         };
         Story::new().host(ended(None, 0, 0)).check(tasks_and_sockets_return, "pass");
         Story::new().host(ended(None, 1, 0)).check(tasks_and_sockets_return, "1 tasks");
         Story::new().host(ended(None, 0, 2)).check(tasks_and_sockets_return, "2 sockets");
         Story::new().host(ended(Some("late"), 0, 0)).check(tasks_and_sockets_return, "late");
+    }
+
+    #[test]
+    fn programs_that_die_or_panic_are_seen() {
+        let host = || "gateway".to_owned();
+        let story = || Story::new().host(HostSeen::Started { host: host() });
+        story().check(programs_stay_up, "pass");
+        story()
+            .host(HostSeen::Died { host: host(), error: "it panicked".to_owned() })
+            .check(programs_stay_up, "gateway ended by itself: it panicked");
+        let ended = HostSeen::Ended { host: host(), error: None, tasks: 0, sockets: 0, panics: 2 };
+        story().host(ended).check(programs_stay_up, "2 tasks panicked");
+        Story::new().check(programs_stay_up, "not exercised");
     }
 }

@@ -28,8 +28,11 @@ pub use latency::LATENCY_METRICS;
 pub use occurrence::Occurrence;
 pub use summary::{Summary, summarise, trace};
 
+/// What every scenario expects, whether it says so or not.
+const PROGRAMS_STAY_UP: &str = "programs_stay_up";
+
 /// Properties that hold at every moment.
-pub const ALWAYS: [&str; 13] = [
+pub const ALWAYS: [&str; 14] = [
     "block_not_lost",
     "conservation",
     "every_reject_has_reason",
@@ -40,6 +43,7 @@ pub const ALWAYS: [&str; 13] = [
     "observe_never_gates",
     "one_active_prevhash",
     "prevhash_switch",
+    PROGRAMS_STAY_UP,
     "shadow_opens_no_miner_port",
     "share_join",
     "stale_work",
@@ -98,8 +102,15 @@ impl Judged {
 /// A judge ends at the first violation.
 type Judgement = Result<Judged, Judged>;
 
-/// Judges one expectation of a scenario.
-pub fn judge(expect: &Expect, record: &Record<'_>) -> Property {
+/// Judges what a scenario expects, and what every scenario does.
+pub fn judge_all(expected: &[Expect], record: &Record<'_>) -> Vec<Property> {
+    let implied = Expect::Always(PROGRAMS_STAY_UP);
+    let implied = (!expected.contains(&implied)).then_some(&implied);
+    expected.iter().chain(implied).map(|expect| judge(expect, record)).collect()
+}
+
+/// Judges one expectation.
+fn judge(expect: &Expect, record: &Record<'_>) -> Property {
     let (kind, judged) = match expect {
         Expect::Always(name) => (PropertyKind::Always, named(name, record)),
         Expect::Eventually(name) => (PropertyKind::Eventually, named(name, record)),
@@ -136,6 +147,7 @@ fn named(name: &str, record: &Record<'_>) -> Judgement {
         "observe_never_gates" => modes::observe_never_gates(record),
         "one_active_prevhash" => tips::one_active_prevhash(record),
         "prevhash_switch" => tips::prevhash_switch(record),
+        PROGRAMS_STAY_UP => ends::programs_stay_up(record),
         "shadow_opens_no_miner_port" => modes::shadow_opens_no_miner_port(record),
         "share_join" => shares::share_join(record),
         "stale_work" => tips::stale_work(record),

@@ -144,6 +144,9 @@ fn entry(seen: &Seen) -> Option<(TimelineKind, String)> {
         }
         Seen::Step(action) => (kind_of(action), action.to_string()),
         Seen::Host(HostSeen::Started { host }) => (TimelineKind::Start, format!("{host} started")),
+        Seen::Host(HostSeen::Died { host, error }) => {
+            (TimelineKind::Crash, format!("{host} ended by itself: {error}"))
+        }
         Seen::Host(HostSeen::Crashed { host }) => (TimelineKind::Crash, format!("{host} died")),
         Seen::Host(HostSeen::Ended { host, .. }) => (TimelineKind::Step, format!("{host} ended")),
         Seen::Event(line) => event_entry(line)?,

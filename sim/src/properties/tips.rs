@@ -13,6 +13,9 @@ use crate::scenario::{Action, Link};
 /// How long after its deadline the gateway may act: the published bound of 5.06 s for a hold of
 /// 5 s.
 const PUNCTUALITY: Duration = Duration::from_millis(60);
+/// How long the gateway may not notice that its template source went silent
+/// (`timing.upstream_stale_max_ms`).
+const BLIND: Duration = Duration::from_secs(30);
 /// How long a template may be on its way from the node to the gateway.
 const TEMPLATE_TRANSIT: Duration = Duration::from_secs(1);
 
@@ -237,6 +240,7 @@ pub(super) fn one_active_prevhash(record: &Record<'_>) -> Judgement {
 /// No share is accepted on a tip that the node left longer ago than the hold allows.
 pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
     let bound = record.setting.stale_hold + PUNCTUALITY + TEMPLATE_TRANSIT + record.setting.transit;
+    let blind_from = first_template_fault(record);
     let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
     let tips = record.tips();
     for (index, (_, tip)) in tips.iter().enumerate() {
@@ -250,7 +254,7 @@ pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
         let Answer::Acked(at) = share.answer else { continue };
         count += 1;
         if let Some(left) = left.get(share.prev_hash)
-            && share.at > *left + bound
+            && share.at > *left + bound + if *left >= blind_from { BLIND } else { Duration::ZERO }
         {
             let what = format!(
                 "miner {}'s share {} was accepted {} ms after the node left its tip",
@@ -262,6 +266,19 @@ pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
         }
     }
     Ok(Judged::of(count, "accepted shares"))
+}
+
+/// When something first happened on the way of templates to the gateway.
+fn first_template_fault(record: &Record<'_>) -> Duration {
+    let on_the_way = |name: &str| matches!(name, "templates" | "bitcoind");
+    let fault = record.observations.iter().find(|seen| match &seen.what {
+        Seen::Step(Action::Cut(link) | Action::Rst(link)) => {
+            on_the_way(&link.from) || on_the_way(&link.to)
+        }
+        Seen::Step(Action::Crash { host, .. } | Action::Drain { host }) => on_the_way(host),
+        _ => false,
+    });
+    fault.map_or(Duration::MAX, |seen| seen.at)
 }
 
 /// In the end every miner is connected and works on the node's tip.
@@ -301,6 +318,7 @@ mod tests {
     use super::super::testing::{EPOCH_MS, Story};
     use super::*;
     use crate::actors::observe::ShareClass;
+    use crate::scenario::Loss;
 
     #[test]
     fn work_needs_an_accepting_verdict_first() {
@@ -410,6 +428,21 @@ mod tests {
         };
         story(5_000).check(stale_work, "pass");
         story(8_000).check(stale_work, "after the node left its tip");
+        // A gateway whose template source died in silence cannot know of the tip.
+        let crash = Action::Crash { host: "templates".to_owned(), loss: Loss::PowerLoss };
+        let blind = |gap| {
+            Story::new()
+                .see(Seen::Step(crash.clone()))
+                .tip("aa")
+                .tip("bb")
+                .connected(0)
+                .prev_hash(0, "aa", 1)
+                .later(gap)
+                .sent(0, 1, "s1", ShareClass::Share)
+                .acked(0, 1)
+        };
+        blind(8_000).check(stale_work, "pass");
+        blind(40_000).check(stale_work, "after the node left its tip");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod watched_node;
 use std::collections::BTreeMap;
 
 use crate::node::{Node, ScriptError};
-use crate::properties::{Record, Setting, judge, summarise, trace};
+use crate::properties::{Record, Setting, judge_all, summarise, trace};
 use crate::report::model::{self, Header, Outcome, Report};
 use crate::report::progress::Clock;
 use crate::scenario::{Plan, Scenario};
@@ -35,9 +35,6 @@ pub enum RunError {
     /// A link of the scenario does not exist.
     #[error("links: {0}")]
     Link(#[from] crate::net::LinkError),
-    /// A program ended by itself.
-    #[error("{0}")]
-    Ended(String),
 }
 
 /// The node of a run, and what to call it in the report.
@@ -96,7 +93,7 @@ fn judged(scenario: &Scenario, plan: &Plan, lived: &story::Lived) -> Outcome {
         secrets: lived.secrets.clone(),
     };
     let record = Record { observations: &lived.observations, setting: &setting };
-    let properties = scenario.expect.iter().map(|expect| judge(expect, &record)).collect();
+    let properties = judge_all(&scenario.expect, &record);
     let summary = summarise(&record);
     let (trace, trace_digest) = trace(&lived.observations);
     let events = record.event_lines();

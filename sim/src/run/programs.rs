@@ -1,5 +1,6 @@
 //! The programs under test and the actors, each on its host: starting, killing and ending them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) struct Programs {
     pub(super) pool_mode: watch::Receiver<PoolMode>,
     pub(super) verdict_delay: watch::Receiver<Duration>,
     pub(super) ledger: Ledger,
-    running: std::collections::BTreeMap<&'static str, Running>,
+    running: BTreeMap<&'static str, Running>,
 }
 
 struct Running {
@@ -73,7 +74,7 @@ impl Programs {
             pool_mode,
             verdict_delay,
             ledger: Ledger::default(),
-            running: std::collections::BTreeMap::new(),
+            running: BTreeMap::new(),
         }
     }
 
@@ -210,9 +211,7 @@ impl Programs {
         let Some(Running { shutdown, task }) = self.running.remove(name) else { return };
         shutdown.cancel();
         let error = match tokio::time::timeout(DRAIN_LIMIT, task).await {
-            Ok(Some(Ok(()))) => None,
-            Ok(Some(Err(error))) => Some(error),
-            Ok(None) => Some("it panicked".to_owned()),
+            Ok(ended) => fault(ended),
             Err(_) => Some(format!("it did not end within {} s", DRAIN_LIMIT.as_secs())),
         };
         let host = self.world.host(name);
@@ -224,21 +223,36 @@ impl Programs {
             error,
             tasks: host.live_tasks(),
             sockets: host.open_sockets(),
+            panics: host.panicked_tasks(),
         });
     }
 
-    /// Daemons that ended although nobody told them to.
-    pub(super) fn spontaneous_ends(&self) -> Vec<&'static str> {
-        let idle = |name: &&'static str| {
-            self.running.contains_key(name)
-                && !self.running[name].shutdown.is_cancelled()
-                && self.world.host(name).live_tasks() == 0
-        };
-        DAEMONS.into_iter().filter(idle).collect()
+    /// Writes down which daemons ended although nobody told them to.
+    pub(super) async fn note_deaths(&mut self) {
+        for name in DAEMONS {
+            let died = self.running.get(name).is_some_and(|running| {
+                !running.shutdown.is_cancelled() && self.world.host(name).live_tasks() == 0
+            });
+            if !died {
+                continue;
+            }
+            let Some(Running { task, .. }) = self.running.remove(name) else { continue };
+            let error = fault(task.await).unwrap_or_else(|| "without an error".to_owned());
+            self.see(HostSeen::Died { host: name.to_owned(), error });
+        }
     }
 
     fn see(&self, what: HostSeen) {
         self.recorder.record(Seen::Host(what));
+    }
+}
+
+/// What was wrong with a program's end.
+fn fault(ended: Option<Result<(), String>>) -> Option<String> {
+    match ended {
+        Some(Ok(())) => None,
+        Some(Err(error)) => Some(error),
+        None => Some("it panicked".to_owned()),
     }
 }
 

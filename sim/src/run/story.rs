@@ -73,12 +73,12 @@ pub(super) async fn live(
     story.start_reader();
     story.start_miners();
     for (index, step) in plan.steps.iter().enumerate() {
-        story.wait_until(step.at, clock).await?;
+        story.wait_until(step.at, clock).await;
         tracing::debug!(index, action = %step.action, "step");
         story.act(&step.action).await?;
     }
-    story.wait_until(plan.duration, clock).await?;
-    story.end().await?;
+    story.wait_until(plan.duration, clock).await;
+    story.end().await;
     story.recorder.record(Seen::Output { source: "the log".to_owned(), text: logs.text() });
     if let Some(fault) = story.node.fault() {
         return Err(RunError::Node(fault));
@@ -174,20 +174,15 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn wait_until(&mut self, at: Duration, clock: &Clock) -> Result<(), RunError> {
+    async fn wait_until(&mut self, at: Duration, clock: &Clock) {
         let at = self.recorder.start() + at;
         loop {
             clock.set(self.recorder.elapsed().as_millis() as u64);
             let next = tokio::time::Instant::now() + TICK;
             tokio::time::sleep_until(next.min(at)).await;
-            if let Some(name) = self.programs.spontaneous_ends().first() {
-                self.programs.end(name).await;
-                let last = self.recorder.observations().pop();
-                let last = last.map(|seen| seen.to_string()).unwrap_or_default();
-                return Err(RunError::Ended(format!("the program on {name} ended: {last}")));
-            }
+            self.programs.note_deaths().await;
             if next >= at {
-                return Ok(());
+                return;
             }
         }
     }
@@ -233,7 +228,7 @@ impl<'a> Story<'a> {
     }
 
     /// What must hold in the end holds now; then everything is drained.
-    async fn end(&mut self) -> Result<(), RunError> {
+    async fn end(&mut self) {
         self.recorder.record(Seen::Settled);
         self.working.send_replace(false);
         tokio::time::sleep(SETTLING).await;
@@ -241,7 +236,6 @@ impl<'a> Story<'a> {
         for daemon in DAEMONS {
             self.programs.end(daemon).await;
         }
-        Ok(())
     }
 
     async fn read_pages(&self) {

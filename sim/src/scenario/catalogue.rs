@@ -41,11 +41,6 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Where the scenarios of this source tree are.
-    pub fn default_directory() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
-    }
-
     /// Reads every file of `directory`.
     ///
     /// # Errors
@@ -161,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_files_of_this_tree_follow_the_schema() {
-        let catalogue = Catalogue::load(&Catalogue::default_directory());
+        let catalogue =
+            Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios"));
         let catalogue = catalogue.unwrap_or_else(|error| panic!("{error}"));
         assert!(catalogue.all().iter().all(|scenario| !scenario.doc.is_empty()));
     }
