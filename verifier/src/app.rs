@@ -75,7 +75,7 @@ pub async fn run_reloadable(
 ) -> Result<(), Error> {
     let gateways = listen(&env, "listen_addr", &config.listen_addr).await?;
     let operators = listen(&env, "http_addr", &config.http_addr).await?;
-    let tasks = OwnTasks(Tasks::new());
+    let tasks = OwnTasks(env.tasks.group());
     let env = Env { tasks: tasks.0.clone(), ..env };
     let service = Arc::new(build(env, &config, shutdown.clone()));
     announce(&service, gateways.as_ref(), operators.as_ref());
@@ -169,10 +169,7 @@ struct OwnTasks(Tasks);
 impl OwnTasks {
     /// Ends the tasks and waits until they are gone.
     async fn end(&self) {
-        self.0.abort_all();
-        while self.0.live() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.0.end().await;
     }
 }
 

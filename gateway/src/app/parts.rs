@@ -148,7 +148,8 @@ impl Common {
         log_task: TaskHandle<Result<(), LogError>>,
         log_end: LogEnd,
     ) -> Parts {
-        let (clients, servers, stops) = (TaskGroup::new(), TaskGroup::new(), Stops::default());
+        let (clients, servers) = (TaskGroup::new(&self.env), TaskGroup::new(&self.env));
+        let stops = Stops::default();
         let (level, level_now) = watch::channel(ForwardLevel::default());
         let (forward, forward_inbox) = mpsc::channel(FORWARD_WAITING_SHARES);
         let backlog = self.resume(recovered).await;

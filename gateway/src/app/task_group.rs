@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use platform::{Env, Tasks};
 
-/// How often the end of the last task is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
 /// Tasks that a library starts for us (the connections of HTTP clients and servers). They end
 /// with this value: at the program's end as well as when the program itself is cut off.
 pub(super) struct TaskGroup(Tasks);
 
 impl TaskGroup {
-    pub(super) fn new() -> Self {
-        Self(Tasks::new())
+    pub(super) fn new(env: &Env) -> Self {
+        Self(env.tasks.group())
     }
 
     pub(super) fn tasks(&self) -> Tasks {
@@ -27,21 +24,13 @@ impl TaskGroup {
 
     /// Lets the tasks end by themselves for a while.
     pub(super) async fn wind_down(&self, at_most: Duration) {
-        let ended = async {
-            while self.0.live() > 0 {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
         // Whoever is left is aborted with the group.
-        let _ = tokio::time::timeout(at_most, ended).await;
+        let _ = tokio::time::timeout(at_most, self.0.idle()).await;
     }
 
     /// Ends every task and waits until it has.
     pub(super) async fn end(self) {
-        self.0.abort_all();
-        while self.0.live() > 0 {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        self.0.end().await;
     }
 }
 
