@@ -10,4 +10,5 @@ pub mod properties;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod walk;
 pub mod world;

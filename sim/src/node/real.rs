@@ -47,8 +47,8 @@ pub struct StartError {
 
 /// A regtest bitcoind of our own, without a wallet; it ends when this is dropped.
 pub struct RealNode {
-    /// Keeps the process alive.
-    _process: BitcoinD,
+    /// Keeps the process alive, and knows its files.
+    process: BitcoinD,
     connection: Option<BufReader<TcpStream>>,
     address: SocketAddrV4,
     authorization: String,
@@ -77,9 +77,19 @@ impl RealNode {
             address: process.params.rpc_socket,
             authorization: format!("Basic {}", STANDARD.encode(cookie.trim())),
             connection: None,
-            _process: process,
+            process,
             version,
         })
+    }
+
+    /// Where other programs reach its JSON-RPC.
+    pub fn rpc_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The file with which other programs prove that they may; it goes with the node.
+    pub fn cookie_file(&self) -> &Path {
+        &self.process.params.cookie_file
     }
 
     /// Sends one request on the kept connection, or on a new one when the node closed it.

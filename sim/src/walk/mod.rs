@@ -1,0 +1,131 @@
+//! The real programs on this machine: real processes, real sockets, real time.
+//!
+//! Where a scenario proves the programs' code in a simulated world, a walk proves that what was
+//! built and installed holds together: `gateway`, `verifier` and `template-manager` as child
+//! processes beside a regtest bitcoind, with a miner and a pool of the simulator on loopback. It
+//! finds a block, kills the gateway with shares in flight, starts it again on the same log, and
+//! accounts for every share; then it drains everything.
+//!
+//! This module drives the real machine on purpose, so it uses what the simulated world forbids.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod evidence;
+mod process;
+mod relay;
+mod sightings;
+mod site;
+mod story;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::node::{RpcError, ScriptError, StartError};
+
+pub use summary::{BlockFound, Crash, Shares, Summary, Timings};
+
+/// How a walk is done.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The folder of the programs; the running program's own without it.
+    pub programs: Option<PathBuf>,
+    /// The bitcoind to run; the one that [`crate::node::find`] finds without it.
+    pub bitcoind: Option<PathBuf>,
+    /// Whether configuration, logs and the gateway's durable log stay on disk afterwards.
+    pub keep: bool,
+}
+
+/// Why a walk ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalkError {
+    /// Programs are not where they should be.
+    #[error("{} has no {names}; build them with `cargo build --bins`", .folder.display())]
+    Missing {
+        /// Which, separated by commas.
+        names: String,
+        /// Where they were looked for.
+        folder: PathBuf,
+    },
+    /// There is no bitcoind.
+    #[error("no bitcoind was found; get one with `sim node install`")]
+    NoNode,
+    /// The bitcoind did not start.
+    #[error(transparent)]
+    Node(#[from] StartError),
+    /// The chain before the walk could not be made.
+    #[error("the chain could not be prepared: {0}")]
+    Chain(#[from] ScriptError),
+    /// The node refused a question.
+    #[error("bitcoind: {0}")]
+    Rpc(#[from] RpcError),
+    /// The machine refused something.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was wanted.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A program did not begin, or ended when it should not have, or ended badly.
+    #[error("{program} ended with {status} {when}; the end of its log:\n{tail}")]
+    Ended {
+        /// Which.
+        program: &'static str,
+        /// How.
+        status: ExitStatus,
+        /// At what point of the walk.
+        when: String,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// Something did not happen in time.
+    #[error(
+        "waited {} s for this: {what}; the end of the log of {program}:\n{tail}",
+        .limit.as_secs()
+    )]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        limit: Duration,
+        /// Whose doing it is.
+        program: &'static str,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// Something that must hold does not.
+    #[error("{0}")]
+    Violated(String),
+}
+
+impl WalkError {
+    fn machine(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Machine { what: what.into(), source }
+    }
+}
+
+/// Does the whole walk, a few seconds, and tells `progress` each step as it begins. Whatever
+/// happens, no process is left behind.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub fn run(options: Options, progress: &mut dyn FnMut(&str)) -> Result<Summary, WalkError> {
+    let programs = process::Programs::find(options.programs.as_deref())?;
+    let bitcoind = match options.bitcoind {
+        Some(exe) => exe,
+        None => crate::node::find().ok_or(WalkError::NoNode)?.exe,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| WalkError::machine("threads cannot be started", source))?;
+    runtime.block_on(async {
+        let env = platform::real::env();
+        let outcome = story::walk(&env, &programs, &bitcoind, options.keep, progress).await;
+        env.tasks.abort_all();
+        outcome
+    })
+}

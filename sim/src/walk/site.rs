@@ -1,0 +1,181 @@
+//! The walk's own folder, ports, keys and configuration files.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sv2_noise::AuthorityPublicKey;
+use tempfile::TempDir;
+
+use super::WalkError;
+use crate::node::RealNode;
+
+/// The difficulty of every channel. Its target lies between regtest's and the easiest, so that a
+/// miner finds shares that are no blocks in a few tries, and blocks as well.
+const DIFFICULTY: &str = "3e-10";
+
+/// What the names of the walk's miners begin with.
+pub(super) const MINER_PREFIX: &str = "walk-";
+
+/// Where everything of the walk is.
+pub(super) struct Site {
+    folder: PathBuf,
+    /// Removes the folder; none where it is kept.
+    _temporary: Option<TempDir>,
+    pub(super) ports: Ports,
+    pub(super) share_secret: SecretString,
+}
+
+/// Free ports of loopback.
+pub(super) struct Ports {
+    pub(super) miners: u16,
+    pub(super) gateway_http: u16,
+    verifier: u16,
+    pub(super) verifier_http: u16,
+    pub(super) templates_http: u16,
+    pub(super) pool: u16,
+    pub(super) relay: u16,
+}
+
+impl Ports {
+    /// Held all at once, so that they differ, and then let go for the programs to take.
+    fn free() -> std::io::Result<Self> {
+        let listeners =
+            (0..7).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let ports = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let [miners, gateway_http, verifier, verifier_http, templates_http, pool, relay] =
+            ports[..]
+        else {
+            unreachable!("seven were taken")
+        };
+        Ok(Self { miners, gateway_http, verifier, verifier_http, templates_http, pool, relay })
+    }
+}
+
+/// `host:port` on loopback.
+pub(super) fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+impl Site {
+    /// A fresh folder in the system's temporary one, and free ports.
+    pub(super) fn new(keep: bool, secret: SecretString) -> Result<Self, WalkError> {
+        let failed = |source| WalkError::machine("a temporary folder cannot be made", source);
+        let temporary = tempfile::Builder::new().prefix("assay-walk-").tempdir().map_err(failed)?;
+        let (folder, temporary) = if keep {
+            (temporary.keep(), None)
+        } else {
+            (temporary.path().to_owned(), Some(temporary))
+        };
+        let ports = Ports::free()
+            .map_err(|source| WalkError::machine("free ports cannot be found", source))?;
+        Ok(Self { folder, _temporary: temporary, ports, share_secret: secret })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The gateway's durable log.
+    pub(super) fn log_directory(&self) -> PathBuf {
+        self.folder.join("gateway-log")
+    }
+
+    /// The public key that `gateway gen-keys` wrote into `keys`.
+    pub(super) fn authority(&self) -> Result<AuthorityPublicKey, WalkError> {
+        let path = self.folder.join("keys").join("authority.pub");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| WalkError::machine(path.display().to_string(), source))?;
+        text.trim()
+            .parse()
+            .map_err(|error| WalkError::Violated(format!("{}: {error}", path.display())))
+    }
+
+    /// Writes the four configuration files.
+    pub(super) fn configure(&self, node: &RealNode) -> Result<(), WalkError> {
+        self.write("gateway.toml", &self.gateway())?;
+        self.write("verifier.toml", &self.verifier())?;
+        self.write("policy.toml", POLICY)?;
+        self.write("template-manager.toml", &self.templates(node))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), WalkError> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text)
+            .map_err(|source| WalkError::machine(path.display().to_string(), source))
+    }
+
+    fn gateway(&self) -> String {
+        let Ports { miners, gateway_http, verifier, verifier_http, templates_http, relay, .. } =
+            self.ports;
+        let secret = self.share_secret.expose_secret();
+        format!(
+            r#"[gateway]
+mode = "inline"
+listen_addr = "127.0.0.1:{miners}"
+http_addr = "127.0.0.1:{gateway_http}"
+verifier_addr = "127.0.0.1:{verifier}"
+verifier_http_url = "http://127.0.0.1:{verifier_http}"
+upstream_url = "http://127.0.0.1:{templates_http}"
+upstream_failure_policy = "fail_closed"
+
+[noise]
+noise_key_file = "keys/noise.key"
+noise_cert_file = "keys/noise.cert"
+authority_public_key_file = "keys/authority.pub"
+
+[share]
+share_upstream_url = "http://127.0.0.1:{relay}/shares"
+share_upstream_secret = "{secret}"
+share_upstream_retries = 10
+initial_difficulty = {DIFFICULTY}
+
+[auth]
+mode = "prefix_map"
+prefix_map = [{{ prefix = "{MINER_PREFIX}" }}]
+
+[vardiff]
+min_difficulty = {DIFFICULTY}
+max_difficulty = {DIFFICULTY}
+
+[log]
+path = "gateway-log"
+"#
+        )
+    }
+
+    fn verifier(&self) -> String {
+        let Ports { verifier, verifier_http, .. } = self.ports;
+        format!(
+            r#"listen_addr = "127.0.0.1:{verifier}"
+http_addr = "127.0.0.1:{verifier_http}"
+policy_file = "policy.toml"
+"#
+        )
+    }
+
+    fn templates(&self, node: &RealNode) -> String {
+        let (http, url) = (self.ports.templates_http, node.rpc_url());
+        let cookie = toml::Value::String(node.cookie_file().display().to_string());
+        format!(
+            r#"http_addr = "127.0.0.1:{http}"
+
+[[nodes]]
+name = "regtest"
+url = "{url}"
+cookie_file = {cookie}
+"#
+        )
+    }
+}
+
+/// A young regtest chain has blocks without transactions and small fees.
+const POLICY: &str = "[policy]
+reject_empty_templates = false
+min_avg_fee_lo = 0
+min_avg_fee_mid = 0
+min_avg_fee_hi = 0
+";
