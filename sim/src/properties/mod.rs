@@ -110,7 +110,7 @@ pub fn judge_all(expected: &[Expect], record: &Record<'_>) -> Vec<Property> {
 }
 
 /// Judges one expectation.
-fn judge(expect: &Expect, record: &Record<'_>) -> Property {
+pub fn judge(expect: &Expect, record: &Record<'_>) -> Property {
     let (kind, judged) = match expect {
         Expect::Always(name) => (PropertyKind::Always, named(name, record)),
         Expect::Eventually(name) => (PropertyKind::Eventually, named(name, record)),
