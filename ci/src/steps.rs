@@ -23,6 +23,10 @@ pub(crate) fn test(root: &Path) -> Result<()> {
         sim(root, "scenarios on recorded answers", &["run", "all", "--node", "replay"])?;
     }
     sim(root, "determinism", &["twin", "reorg", "--node", "replay"])?;
+    if node == "bitcoind" {
+        cargo(root, "the programs", &["build", "--workspace", "--bins", "--quiet"])?;
+        sim(root, "the real programs, one of them killed", &["walk"])?;
+    }
     println!("ci: all green in {} s", begun.elapsed().as_secs());
     Ok(())
 }

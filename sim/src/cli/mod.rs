@@ -9,6 +9,7 @@ mod mine;
 mod node;
 mod play;
 mod twin;
+mod walk;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Verb {
     },
     /// Mines against a running gateway on real sockets
     Mine(MineArgs),
+    /// Runs the real programs on this machine: finds a block, kills the gateway, counts every share
+    Walk(WalkArgs),
 }
 
 #[derive(Args, Clone)]
@@ -155,6 +158,16 @@ struct MineArgs {
     timeout_secs: u64,
 }
 
+#[derive(Args)]
+struct WalkArgs {
+    /// The folder of `gateway`, `verifier` and `template-manager`; default: beside this program
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Keeps configuration, logs and the gateway's durable log
+    #[arg(long)]
+    keep: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum NodeArg {
     Auto,
@@ -213,6 +226,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
         Verb::Mine(args) => mine::run(args),
+        Verb::Walk(args) => walk::run(args),
     }
 }
 
