@@ -1,5 +1,14 @@
 //! Proves against specifications and other people's code.
 //!
+//! `conformance run --target HOST:PORT` judges any SV2 mining server from outside: it opens
+//! connections, does what a client may do and what none should, and holds what comes back against
+//! the rules of the specification. CASES.md lists the cases. Everything goes through
+//! [`platform::Env`], so that the same cases run on sockets and in a simulated network.
+//!
+//! - [`catalogue`] is the registry of [`Case`]s; [`Selection`] picks from it.
+//! - A case's body gets a [`Bench`], opens [`Peer`]s on it, and ends in a [`Stop`] or not.
+//! - [`run`] makes [`Outcome`]s of cases, and [`report`] makes text of those.
+//!
 //! The tests of this package hold `sv2-wire` and `sv2-noise` against the reference implementation
 //! of Stratum V2, message by message and frame by frame, in both directions. It is a judge only:
 //! no part of it is ever in the product.
@@ -23,3 +32,21 @@
 //! payload is a header block alone, and a payload that fills its last chunk has no empty one after
 //! it.
 #![forbid(unsafe_code)]
+
+mod bench;
+mod case;
+mod cases;
+mod frames;
+mod mining;
+mod peer;
+pub mod report;
+mod suite;
+mod view;
+
+pub use bench::{Bench, Target, Waits};
+pub use case::{Case, Judged, Level, Run, Section, Stop, Verdict, demand};
+pub use cases::catalogue;
+pub use frames::Frame;
+pub use peer::{Event, Heard, Peer};
+pub use suite::{Outcome, Selection, SuiteError, judge, run};
+pub use view::{Channel, Job, Root, View};

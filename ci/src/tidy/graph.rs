@@ -44,7 +44,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "verifier-protocol",
         ],
     ),
-    ("conformance", &["sv2-noise", "sv2-wire"]),
+    ("conformance", &["platform", "sv2-noise", "sv2-wire"]),
     ("ci", &[]),
 ];
 

@@ -1,0 +1,229 @@
+//! Shares that a server must accept, and how it says so.
+
+use sv2_wire::mining::SubmitSharesSuccess;
+use sv2_wire::{B064K, Message, MiningServerMessage, Tlv, U256};
+
+use crate::bench::Bench;
+use crate::case::{Judged, Stop, cases, demand};
+use crate::mining::{Share, Want, Work, extended_miner, standard_miner};
+use crate::peer::Peer;
+
+/// How far ahead of the wall clock a deployed miner's `ntime` runs, in seconds.
+const DEPLOYED_LEAD_SECS: u64 = 60;
+/// How often a share is tried while the tip moves.
+const ATTEMPTS: usize = 4;
+/// The target of difficulty 1: below it, sums of difficulties are all fractions.
+const DIFFICULTY_ONE: U256 = {
+    let mut bytes = [0; 32];
+    (bytes[26], bytes[27]) = (0xff, 0xff);
+    U256(bytes)
+};
+
+cases! { Shares:
+    "MP-50a" Must "5.3.11" "A valid share of a standard channel is accepted."
+        |bench| accepted(bench, unchanged);
+    "MP-51a" Must "5.3.12" "A valid share of an extended channel is accepted." extended;
+    "MP-51b" Must "5.3.12" "Any extranonce of the granted length is accepted." extended_zeros;
+    "MP-52a" Must "5.3.11" "An ntime one second above min_ntime is accepted."
+        |bench| accepted(bench, |share| Share { ntime: share.ntime.saturating_add(1), ..share });
+    "DF-01a" Should "field" "An ntime of a minute ahead is accepted, as a deployed miner sends it."
+        ahead;
+    "MP-53a" Must "5.3.13" "SubmitShares.Success names the last sequence number it answers."
+        |bench| answer(bench, Part::Last);
+    "MP-53b" Must "5.3.13" "SubmitShares.Success counts the accepted shares."
+        |bench| answer(bench, Part::Count);
+    "MP-53c" Should "5.3.13" "SubmitShares.Success sums their difficulty to more than 0."
+        |bench| answer(bench, Part::Sum);
+    "MP-53d" Should "field" "A single share is acknowledged in time, not only a full batch."
+        |bench| accepted(bench, unchanged);
+    "MP-54a" Must "5.3.13" "The counters start again with each SubmitShares.Success." counters;
+    "MP-55a" Must "5.3.11" "Sequence numbers need not increase." |bench| numbers(bench, [9, 3]);
+    "MP-55b" Must "5.3.11" "Sequence numbers may be 0 and all ones."
+        |bench| numbers(bench, [0, u32::MAX]);
+    "MP-57b" Should "BIP 320"
+        "A rolled bit of BIP 320 is accepted where version rolling is allowed."
+        |bench| rolled(bench, 1 << 13);
+    "MP-57c" Should "BIP 320" "The top rolled bit of BIP 320 is accepted."
+        |bench| rolled(bench, 1 << 28);
+    "MP-57d" Should "BIP 323" "The lowest rolled bit of BIP 323 is accepted."
+        |bench| rolled(bench, 1 << 5);
+    "MP-53e" Must "5.3.13" "Several shares sent at once are all accounted for." several;
+    "EX-11b" Must "extension 2" "A TLV that is not negotiated leaves a share valid." with_tlv;
+}
+
+/// Waits until the share's success or error comes.
+pub(super) async fn verdict(
+    peer: &mut Peer,
+    share: &Share,
+) -> Judged<Result<SubmitSharesSuccess, Vec<u8>>> {
+    let (id, number) = (share.channel_id, share.sequence_number);
+    peer.await_message("answer to the share", |message| match message {
+        MiningServerMessage::SubmitSharesSuccess(success) if success.channel_id == id => {
+            Some(Ok(*success))
+        }
+        MiningServerMessage::SubmitSharesError(error) if error.sequence_number == number => {
+            Some(Err(error.error_code.as_bytes().to_vec()))
+        }
+        _ => None,
+    })
+    .await
+}
+
+fn refused(code: &[u8]) -> Stop {
+    Stop::Breach(format!("a valid share is refused: {}", code.escape_ascii()))
+}
+
+/// Submits a share that `change` makes of a blank one; again when the tip moved meanwhile, as it
+/// does on a test network where every share is a block.
+pub(super) async fn submit(
+    bench: &Bench,
+    peer: &mut Peer,
+    channel_id: u32,
+    sequence_number: u32,
+    change: impl Fn(Share) -> Share + Send + Sync,
+) -> Judged<SubmitSharesSuccess> {
+    for _ in 0..ATTEMPTS {
+        let work = peer.active(channel_id).await?;
+        let share = change(work.numbered(sequence_number));
+        let share = work.grind(bench, share, Want::Valid).await?;
+        peer.send(&share.standard()).await;
+        match verdict(peer, &share).await? {
+            Ok(success) => return Ok(success),
+            Err(code) if !has_moved(peer, &work).await? => return Err(refused(&code)),
+            Err(_) => {}
+        }
+    }
+    Err(Stop::inapplicable("the tip moves faster than shares are found"))
+}
+
+async fn has_moved(peer: &mut Peer, work: &Work) -> Judged<bool> {
+    peer.hear_quietly().await?;
+    let now = peer.active(work.channel.channel_id).await?;
+    Ok(now.tip.prev_hash != work.tip.prev_hash)
+}
+
+/// A share that `change` makes of a blank one, ground to be valid.
+async fn accepted(bench: &Bench, change: fn(Share) -> Share) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    submit(bench, &mut peer, work.channel.channel_id, 1, change).await.map(drop)
+}
+
+fn unchanged(share: Share) -> Share {
+    share
+}
+
+async fn extended_share(bench: &Bench, byte: u8) -> Judged {
+    let (mut peer, work) = extended_miner(bench, 0).await?;
+    let mut share = work.blank(1);
+    share.extranonce.fill(byte);
+    let share = work.grind(bench, share, Want::Valid).await?;
+    peer.send(&share.extended()).await;
+    verdict(&mut peer, &share).await?.map(drop).map_err(|code| refused(&code))
+}
+
+async fn extended(bench: &Bench) -> Judged {
+    extended_share(bench, 0x5a).await
+}
+
+async fn extended_zeros(bench: &Bench) -> Judged {
+    extended_share(bench, 0).await
+}
+
+async fn ahead(bench: &Bench) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    let ahead = u32::try_from(bench.unix_secs() + DEPLOYED_LEAD_SECS)
+        .map_err(|_| Stop::inapplicable("the wall clock is past the year 2106"))?;
+    let change = |share: Share| Share { ntime: share.ntime.max(ahead), ..share };
+    submit(bench, &mut peer, work.channel.channel_id, 1, change).await.map(drop)
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Last,
+    Count,
+    Sum,
+}
+
+async fn answer(bench: &Bench, part: Part) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    if matches!(part, Part::Sum) && work.channel.targets[0] > DIFFICULTY_ONE {
+        return Err(Stop::inapplicable("the channel's difficulty is below 1"));
+    }
+    let id = work.channel.channel_id;
+    let success = submit(bench, &mut peer, id, 0x0bad_cafe, unchanged).await?;
+    let holds = match part {
+        Part::Last => success.last_sequence_number == 0x0bad_cafe,
+        Part::Count => success.new_submits_accepted_count == 1,
+        Part::Sum => success.new_shares_sum > 0,
+    };
+    demand(holds, || format!("for one share: {success:?}"))
+}
+
+async fn counters(bench: &Bench) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    for number in [1, 2] {
+        let id = work.channel.channel_id;
+        let success = submit(bench, &mut peer, id, number, unchanged).await?;
+        demand(success.new_submits_accepted_count == 1, || {
+            format!("share {number}, alone, is answered by {success:?}")
+        })?;
+    }
+    Ok(())
+}
+
+async fn numbers(bench: &Bench, numbers: [u32; 2]) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    for number in numbers {
+        submit(bench, &mut peer, work.channel.channel_id, number, unchanged).await?;
+    }
+    Ok(())
+}
+
+async fn rolled(bench: &Bench, bit: u32) -> Judged {
+    let mut peer = bench.connect().await?;
+    if peer.set_up(0).await?.flags & 1 != 0 {
+        return Err(Stop::inapplicable("the server requires fixed versions"));
+    }
+    let identity = &bench.target.user_identity;
+    let channel = peer.open(&crate::mining::Open::standard_by(identity)).await?;
+    let change = |share: Share| Share { version: share.version ^ bit, ..share };
+    submit(bench, &mut peer, channel.channel_id, 1, change).await.map(drop)
+}
+
+async fn several(bench: &Bench) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    let mut sealed = Vec::new();
+    for number in 1..=5 {
+        let share = work.valid(bench, number).await?;
+        sealed.extend(peer.seal(&super::frame(&share.standard())));
+    }
+    peer.send_raw(&sealed, "all of them at once").await;
+    let (mut accepted, mut refused) = (0, 0);
+    while accepted + refused < 5 {
+        let (more, less) = peer
+            .await_message("account of 5 shares", |message| match message {
+                MiningServerMessage::SubmitSharesSuccess(success) => {
+                    Some((success.new_submits_accepted_count, 0))
+                }
+                MiningServerMessage::SubmitSharesError(_) => Some((0, 1)),
+                _ => None,
+            })
+            .await?;
+        (accepted, refused) = (accepted + more, refused + less);
+    }
+    if refused > 0 && has_moved(&mut peer, &work).await? {
+        return Err(Stop::inapplicable("the tip moved meanwhile"));
+    }
+    demand(accepted == 5, || format!("5 shares: {accepted} accepted, {refused} refused"))
+}
+
+async fn with_tlv(bench: &Bench) -> Judged {
+    let (mut peer, work): (Peer, Work) = standard_miner(bench, 0).await?;
+    let share = work.valid(bench, 1).await?;
+    let value = B064K::new(b"worker").expect("a few bytes fit 65 535");
+    let tlv = Tlv { extension_type: 0x4242, field_type: 1, value };
+    let mut frame = Vec::new();
+    share.standard().encode_frame_with_tlvs(&[tlv], &mut frame);
+    peer.send_frame(&frame).await;
+    verdict(&mut peer, &share).await?.map(drop).map_err(|code| refused(&code))
+}
