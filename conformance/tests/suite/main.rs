@@ -1,0 +1,165 @@
+//! The suite judged: a conforming server passes, and each broken one is caught by the right case.
+
+#![allow(clippy::unwrap_used)] // A broken test server must stop the test.
+
+mod breakage;
+mod memory;
+mod server;
+mod session;
+mod work;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use conformance::report::{Tally, junit, lines, page};
+use conformance::{Case, Selection, SuiteError, Target, Verdict, Waits, catalogue, judge};
+use platform::Env;
+use rstest::rstest;
+
+use crate::breakage::Breakage;
+
+/// What the tests' server cannot be asked: it never requires fixed versions, its shares are worth
+/// less than difficulty 1, and its connections number their channels alike.
+const SKIPPED: [&str; 3] = ["MP-22b", "MP-53c", "MP-56j"];
+
+/// A broken or unbroken server, and the environment that leads to it.
+fn bench(breakage: Option<Breakage>) -> (Env, Arc<Target>) {
+    let (env, shared) = memory::env(breakage);
+    let target = Target {
+        address: "server:3333".to_owned(),
+        authority: Some(shared.authority),
+        plaintext: false,
+        user_identity: "miner.1".to_owned(),
+        grind_budget: 1 << 15,
+        waits: Waits::default(),
+    };
+    (env, Arc::new(target))
+}
+
+fn selected(ids: &[&str]) -> Vec<&'static Case> {
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    Selection { sections: Vec::new(), ids }.cases()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conforming_server_passes() {
+    let (env, target) = bench(None);
+    let outcomes = conformance::run(&env, &target, &selected(&[]), |_| {}).await.unwrap();
+    let wrong: Vec<String> = outcomes
+        .iter()
+        .filter(|outcome| match outcome.verdict {
+            Verdict::Pass => SKIPPED.contains(&outcome.case.id),
+            Verdict::Skip(_) => !SKIPPED.contains(&outcome.case.id),
+            _ => true,
+        })
+        .map(lines)
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+    assert!(Tally::of(&outcomes).is_conforming(true));
+}
+
+#[rstest]
+#[case(Breakage::WrongAuthority, "SE-11a")]
+#[case(Breakage::ExpiredCertificate, "SE-13a")]
+#[case(Breakage::FreshCertificate, "SE-13b")]
+#[case(Breakage::CertificateVersion, "SE-12a")]
+#[case(Breakage::SpeaksFirst, "SE-06b")]
+#[case(Breakage::BytesAfterAct2, "SE-07a")]
+#[case(Breakage::ServesPlaintext, "SE-01a")]
+#[case(Breakage::NoHandshakeDeadline, "SE-18b")]
+#[case(Breakage::KeepsUnauthentic, "SE-09e")]
+#[case(Breakage::SuccessUnasked, "OV-30a")]
+#[case(Breakage::ServesBeforeSetup, "OV-30b")]
+#[case(Breakage::AnyVersion, "OV-35a")]
+#[case(Breakage::UsedVersion, "OV-31a")]
+#[case(Breakage::AnyProtocol, "OV-33a")]
+#[case(Breakage::FlagsOneByOne, "OV-34g")]
+#[case(Breakage::FlagsAlways, "OV-34e")]
+#[case(Breakage::ControlCharacters, "OV-26a")]
+#[case(Breakage::TrailingBytes, "OV-16c")]
+#[case(Breakage::UnknownExtensionFatal, "OV-12a")]
+#[case(Breakage::ChannelBit, "OV-07a")]
+#[case(Breakage::WholeReadsOnly, "OV-10a")]
+#[case(Breakage::RequestIdLost, "MP-31b")]
+#[case(Breakage::ChannelIdReused, "MP-11a")]
+#[case(Breakage::GroupIsChannel, "MP-12a")]
+#[case(Breakage::PrefixReused, "MP-02a")]
+#[case(Breakage::TargetAboveMax, "MP-32b")]
+#[case(Breakage::ExtranonceTooSmall, "MP-36b")]
+#[case(Breakage::NoExtended, "MP-10b")]
+#[case(Breakage::ZeroHashRateFatal, "MP-38a")]
+#[case(Breakage::UpdateUnheard, "MP-41a")]
+#[case(Breakage::UpdateUnknownUnheard, "MP-40b")]
+#[case(Breakage::CloseUnheard, "MP-43a")]
+#[case(Breakage::GroupCloseUnheard, "MP-43d")]
+#[case(Breakage::CustomJobGranted, "MP-71a")]
+#[case(Breakage::FirstJobNotFuture, "MP-61a")]
+#[case(Breakage::TipBeforeJob, "MP-61a")]
+#[case(Breakage::TipNamesNoJob, "MP-68a")]
+#[case(Breakage::JobIdReused, "MP-63a")]
+#[case(Breakage::ExtendedJobForStandard, "MP-23a")]
+#[case(Breakage::WitnessInCoinbase, "OV-40a")]
+#[case(Breakage::LongScript, "MP-15b")]
+#[case(Breakage::SequenceNumberLost, "MP-56f")]
+#[case(Breakage::Duplicates, "MP-56d")]
+#[case(Breakage::AnyDifficulty, "MP-56a")]
+#[case(Breakage::AnyNtime, "MP-52b")]
+#[case(Breakage::AnyVersionBits, "MP-57e")]
+#[case(Breakage::AnyExtranonceLength, "MP-51c")]
+#[case(Breakage::CountersGoOn, "MP-54a")]
+#[case(Breakage::FullBatchesOnly, "MP-53d")]
+#[case(Breakage::GrantsAnyExtension, "EX-03a")]
+#[case(Breakage::ExtensionRequestIdLost, "EX-01a")]
+#[tokio::test(start_paused = true)]
+async fn a_broken_server_is_caught(#[case] breakage: Breakage, #[case] id: &str) {
+    let (env, target) = bench(Some(breakage));
+    let [case] = selected(&[id])[..] else { panic!("{id} names one case") };
+    let outcome = judge(&env, &target, case).await;
+    let is_caught = matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_));
+    assert!(is_caught, "{}", lines(&outcome));
+    assert!(!outcome.record.is_empty(), "it says what was sent and seen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_what_was_sent_and_seen() {
+    let (env, target) = bench(Some(Breakage::RequestIdLost));
+    let outcomes = [judge(&env, &target, selected(&["MP-31b"])[0]).await];
+    let text = lines(&outcomes[0]);
+    assert!(text.contains("-> OpenStandardMiningChannel { request_id: 4294967295"), "{text}");
+    assert!(text.contains("<- OpenStandardMiningChannelSuccess"), "{text}");
+    let xml = junit("server:3333", &outcomes);
+    assert!(xml.contains("tests=\"1\" failures=\"1\" skipped=\"0\""), "{xml}");
+    assert!(!xml.contains("\"miner.1\""), "quotes are escaped: {xml}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_selected_is_no_success() {
+    let (env, target) = bench(None);
+    let outcomes = conformance::run(&env, &target, &selected(&["XX-99"]), |_| {}).await;
+    assert_eq!(outcomes.unwrap_err(), SuiteError::NothingSelected);
+}
+
+#[test]
+fn ids_are_unique_and_well_formed() {
+    let mut seen = BTreeSet::new();
+    for case in catalogue() {
+        assert!(seen.insert(case.id), "{} stands twice", case.id);
+        let (family, rest) = case.id.split_once('-').expect("a family and a number");
+        assert!(["OV", "SE", "MP", "EX", "DF"].contains(&family), "{}", case.id);
+        let (number, letter) = rest.split_at(2);
+        assert!(number.bytes().all(|digit| digit.is_ascii_digit()), "{}", case.id);
+        assert!(matches!(letter.as_bytes(), [b'a'..=b'z']), "{}", case.id);
+        assert!(case.sentence.ends_with('.') && !case.sentence.contains('|'), "{}", case.id);
+    }
+    assert!(seen.len() >= 150, "{} cases", seen.len());
+}
+
+#[test]
+fn the_page_shows_the_catalogue() {
+    let kept = include_str!("../../CASES.md");
+    assert!(
+        kept == page(),
+        "CASES.md is not what the catalogue makes; make it anew with \
+         `cargo run -p conformance -- list --page > conformance/CASES.md`"
+    );
+}

@@ -1,0 +1,255 @@
+//! The tests' server: messages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sv2_wire::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
+use sv2_wire::extensions::{RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess};
+use sv2_wire::mining::{
+    CloseChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+    OpenStandardMiningChannelSuccess, SetCustomMiningJob, SetCustomMiningJobError,
+    SetCustomMiningJobSuccess, SetTarget, UpdateChannel, UpdateChannelError,
+};
+use sv2_wire::{
+    B032, DecodeError, FrameHeader, Message, MiningClientMessage, Seq064K, Str0255, U24, U256,
+};
+
+use crate::breakage::Breakage;
+use crate::server::Shared;
+use crate::work::{Channel, EASIEST, HARDEST};
+
+/// Flags that this server does not serve: work selection and all that are not defined.
+const REFUSED_FLAGS: u32 = !0b101;
+/// Bytes that a client rolls on an extended channel.
+const ROLLED: u16 = 16;
+
+/// One connection after the handshake.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) out: Vec<u8>,
+    pub(crate) ended: bool,
+    pub(crate) standard_jobs: bool,
+    is_set_up: bool,
+    pub(crate) channels: BTreeMap<u32, Channel>,
+    next_id: u32,
+    pub(crate) next_job: u32,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            out: Vec::new(),
+            ended: false,
+            standard_jobs: false,
+            is_set_up: false,
+            channels: BTreeMap::new(),
+            next_id: 2,
+            next_job: 1,
+        }
+    }
+
+    pub(crate) fn is(&self, breakage: Breakage) -> bool {
+        self.shared.is(breakage)
+    }
+
+    pub(crate) fn has_channels(&self) -> bool {
+        !self.channels.is_empty()
+    }
+
+    pub(crate) fn start(&mut self) {
+        if self.is(Breakage::SuccessUnasked) {
+            self.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+        }
+        self.is_set_up = self.is(Breakage::ServesBeforeSetup);
+    }
+
+    pub(crate) fn send<'m>(&mut self, message: &impl Message<'m>) {
+        message.encode_frame(&mut self.out);
+    }
+
+    pub(crate) fn frame(&mut self, header: FrameHeader, payload: &[u8]) {
+        match MiningClientMessage::decode(header, payload) {
+            Ok(decoded) => self.message(decoded.message),
+            Err(DecodeError::UnknownExtension { .. })
+                if self.is_set_up && !self.is(Breakage::UnknownExtensionFatal) => {}
+            Err(DecodeError::Tail { .. }) if self.is(Breakage::TrailingBytes) => {
+                let len = payload.len() - 1;
+                let msg_length = U24::from_len(len).unwrap();
+                self.frame(FrameHeader { msg_length, ..header }, &payload[..len]);
+            }
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn message(&mut self, message: MiningClientMessage<'_>) {
+        match message {
+            MiningClientMessage::SetupConnection(setup) => self.set_up(&setup),
+            _ if !self.is_set_up => self.ended = true,
+            MiningClientMessage::RequestExtensions(request) => self.extensions(&request),
+            MiningClientMessage::OpenStandardMiningChannel(open) => {
+                let rate = open.nominal_hash_rate;
+                self.open(open.request_id, rate, open.max_target, None);
+            }
+            MiningClientMessage::OpenExtendedMiningChannel(open) => {
+                let (rate, size) = (open.nominal_hash_rate, open.min_extranonce_size);
+                self.open(open.request_id, rate, open.max_target, Some(size));
+            }
+            MiningClientMessage::UpdateChannel(update) => self.update(&update),
+            MiningClientMessage::CloseChannel(close) => self.close(&close),
+            MiningClientMessage::SubmitSharesStandard(share) => self.standard_share(&share),
+            MiningClientMessage::SubmitSharesExtended(share) => self.extended_share(&share),
+            MiningClientMessage::SetCustomMiningJob(job) => self.custom_job(&job),
+            MiningClientMessage::ChannelEndpointChanged(_) => {}
+        }
+    }
+
+    fn set_up(&mut self, setup: &SetupConnection<'_>) {
+        let speaks_two = (setup.min_version..=setup.max_version).contains(&2);
+        let refused = if setup.protocol != 0 && !self.is(Breakage::AnyProtocol) {
+            Some((0, "unsupported-protocol"))
+        } else if !speaks_two && !self.is(Breakage::AnyVersion) {
+            Some((0, "protocol-version-mismatch"))
+        } else if setup.flags & REFUSED_FLAGS != 0 {
+            Some((REFUSED_FLAGS, "unsupported-feature-flags"))
+        } else {
+            None
+        };
+        if self.is_set_up && !self.is(Breakage::ServesBeforeSetup) {
+            self.ended = true;
+        } else if let Some((flags, code)) = refused {
+            let flags = match self.shared.breakage {
+                Some(Breakage::FlagsOneByOne) => flags & setup.flags,
+                Some(Breakage::FlagsAlways) => REFUSED_FLAGS,
+                _ => flags,
+            };
+            let code = if self.is(Breakage::ControlCharacters) { "bad\nversion" } else { code };
+            self.send(&SetupConnectionError { flags, error_code: text(code) });
+            self.ended = true;
+        } else {
+            let used_version = if self.is(Breakage::UsedVersion) { 3 } else { 2 };
+            self.send(&SetupConnectionSuccess { used_version, flags: 0 });
+            self.is_set_up = true;
+            self.standard_jobs = setup.flags & 1 != 0;
+        }
+    }
+
+    fn extensions(&mut self, request: &RequestExtensions<'_>) {
+        let all = self.is(Breakage::GrantsAnyExtension);
+        let (granted, refused): (Vec<u16>, Vec<u16>) =
+            request.requested_extensions.iter().partition(|id| all || [1, 2].contains(id));
+        let lost = self.is(Breakage::ExtensionRequestIdLost);
+        let request_id = if lost { 0 } else { request.request_id };
+        if granted.is_empty() && !refused.is_empty() {
+            self.send(&RequestExtensionsError {
+                request_id,
+                unsupported_extensions: Seq064K::new(&refused).unwrap(),
+                required_extensions: Seq064K::default(),
+            });
+        } else {
+            let supported_extensions = Seq064K::new(&granted).unwrap();
+            self.send(&RequestExtensionsSuccess { request_id, supported_extensions });
+        }
+    }
+
+    fn open(&mut self, request_id: u32, rate: f32, max_target: U256, rolled: Option<u16>) {
+        let request_id = if self.is(Breakage::RequestIdLost) { 0 } else { request_id };
+        let refused = if rolled.is_some_and(|size| size > ROLLED) {
+            Some("min-extranonce-size-too-large")
+        } else if rolled.is_some() && self.is(Breakage::NoExtended) {
+            Some("extended-channel-unsupported")
+        } else if max_target < HARDEST {
+            Some("max-target-out-of-range")
+        } else if !(rate >= 0.0 && rate.is_finite()) {
+            Some("invalid-nominal-hashrate")
+        } else {
+            None
+        };
+        if rate == 0.0 && self.is(Breakage::ZeroHashRateFatal) {
+            self.ended = true;
+            return;
+        }
+        if let Some(code) = refused {
+            self.send(&OpenMiningChannelError { request_id, error_code: text(code) });
+            return;
+        }
+        let channel_id = self.next_id;
+        if !self.is(Breakage::ChannelIdReused) {
+            self.next_id += 1;
+        }
+        let group_channel_id = if self.is(Breakage::GroupIsChannel) { 2 } else { 1 };
+        let above = self.is(Breakage::TargetAboveMax);
+        let target = if above { U256::MAX } else { EASIEST.min(max_target) };
+        let mut prefix = self.shared.next_prefix().to_be_bytes().to_vec();
+        if rolled.is_none() {
+            prefix.extend([0; ROLLED as usize]);
+        }
+        let extranonce_prefix = B032::new(&prefix).unwrap();
+        let small = self.is(Breakage::ExtranonceTooSmall);
+        let size = rolled.map(|_| if small { 2 } else { ROLLED });
+        match size {
+            None => self.send(&OpenStandardMiningChannelSuccess {
+                request_id,
+                channel_id,
+                target,
+                extranonce_prefix,
+                group_channel_id,
+            }),
+            Some(extranonce_size) => self.send(&OpenExtendedMiningChannelSuccess {
+                request_id,
+                channel_id,
+                target,
+                extranonce_size,
+                extranonce_prefix,
+                group_channel_id,
+            }),
+        }
+        self.channels.insert(channel_id, Channel::new(channel_id, target, prefix, size));
+        self.offer(channel_id);
+    }
+
+    fn update(&mut self, update: &UpdateChannel) {
+        let Some(channel) = self.channels.get_mut(&update.channel_id) else {
+            if !self.is(Breakage::UpdateUnknownUnheard) {
+                let (channel_id, error_code) = (update.channel_id, text("invalid-channel-id"));
+                self.send(&UpdateChannelError { channel_id, error_code });
+            }
+            return;
+        };
+        if self.shared.is(Breakage::UpdateUnheard) {
+            return;
+        }
+        let (channel_id, maximum_target) = (update.channel_id, update.maximum_target);
+        if maximum_target < HARDEST {
+            let error_code = text("max-target-out-of-range");
+            self.send(&UpdateChannelError { channel_id, error_code });
+        } else if maximum_target < channel.target {
+            channel.target = maximum_target;
+            self.send(&SetTarget { channel_id, maximum_target });
+        }
+    }
+
+    fn close(&mut self, close: &CloseChannel<'_>) {
+        if self.is(Breakage::CloseUnheard) {
+            return;
+        }
+        if close.channel_id == 1 && !self.is(Breakage::GroupCloseUnheard) {
+            self.channels.clear();
+        }
+        self.channels.remove(&close.channel_id);
+    }
+
+    fn custom_job(&mut self, job: &SetCustomMiningJob<'_>) {
+        let (channel_id, request_id) = (job.channel_id, job.request_id);
+        if self.is(Breakage::CustomJobGranted) {
+            self.send(&SetCustomMiningJobSuccess { channel_id, request_id, job_id: 77 });
+        } else {
+            let error_code = text("work-selection-not-agreed");
+            self.send(&SetCustomMiningJobError { channel_id, request_id, error_code });
+        }
+    }
+}
+
+pub(crate) fn text(text: &str) -> Str0255<'_> {
+    Str0255::new(text.as_bytes()).unwrap()
+}

@@ -1,0 +1,248 @@
+//! The tests' server: jobs and shares.
+
+use std::collections::BTreeSet;
+
+use bitcoin::hashes::{Hash, sha256d};
+use sv2_wire::mining::{
+    NewExtendedMiningJob, NewMiningJob, SetNewPrevHash, SubmitSharesError, SubmitSharesExtended,
+    SubmitSharesStandard, SubmitSharesSuccess,
+};
+use sv2_wire::{B064K, Seq0255, U256};
+
+use crate::breakage::Breakage;
+use crate::memory::NOW;
+use crate::session::{Session, text};
+
+/// The target of a channel that has no wish of its own: one hash in 256.
+pub(crate) const EASIEST: U256 = target(30);
+/// Below this no target is granted.
+pub(crate) const HARDEST: U256 = target(25);
+
+const VERSION: u32 = 0x2000_0000;
+const ROLLED_BITS: u32 = 0x1fff_ffe0;
+const NBITS: u32 = 0x207f_ffff;
+const PREV_HASH: [u8; 32] = [9; 32];
+const SIBLING: U256 = U256([7; 32]);
+const MAX_AHEAD_SECS: u32 = 7_200;
+
+/// All ones up to and including the byte `top`.
+const fn target(top: usize) -> U256 {
+    let mut bytes = [0; 32];
+    let mut at = 0;
+    while at <= top {
+        bytes[at] = 0xff;
+        at += 1;
+    }
+    U256(bytes)
+}
+
+/// A channel with its only job.
+pub(crate) struct Channel {
+    id: u32,
+    pub(crate) target: U256,
+    prefix: Vec<u8>,
+    rolled: Option<u16>,
+    job_id: u32,
+    job_target: U256,
+    seen: BTreeSet<[u8; 32]>,
+    accepted: u32,
+}
+
+impl Channel {
+    pub(crate) fn new(id: u32, target: U256, prefix: Vec<u8>, rolled: Option<u16>) -> Self {
+        let (job_id, job_target, seen, accepted) = (0, target, BTreeSet::new(), 0);
+        Self { id, target, prefix, rolled, job_id, job_target, seen, accepted }
+    }
+}
+
+fn min_ntime() -> u32 {
+    u32::try_from(NOW).unwrap() - 600
+}
+
+/// The coinbase before and after an extranonce of 20 bytes.
+fn coinbase(breakage: Option<Breakage>) -> (Vec<u8>, Vec<u8>) {
+    let tag = if breakage == Some(Breakage::LongScript) { 90 } else { 4 };
+    let mut prefix = 2u32.to_le_bytes().to_vec();
+    if breakage == Some(Breakage::WitnessInCoinbase) {
+        prefix.extend([0, 1]);
+    }
+    prefix.push(1);
+    prefix.extend([0; 32]);
+    prefix.extend([0xff; 4]);
+    prefix.push(tag + 20);
+    prefix.extend(vec![3; tag.into()]);
+    let mut suffix = vec![0xff; 4];
+    suffix.push(1);
+    suffix.extend(5_000_000_000u64.to_le_bytes());
+    suffix.extend([1, 0x51, 0, 0, 0, 0]);
+    (prefix, suffix)
+}
+
+fn root(extranonce: &[u8]) -> [u8; 32] {
+    let (prefix, suffix) = coinbase(None);
+    let txid = sha256d::Hash::hash(&[prefix.as_slice(), extranonce, &suffix].concat());
+    sha256d::Hash::hash(&[txid.to_byte_array(), SIBLING.0].concat()).to_byte_array()
+}
+
+/// A share of either kind.
+struct Submitted<'a> {
+    channel_id: u32,
+    sequence_number: u32,
+    job_id: u32,
+    nonce: u32,
+    ntime: u32,
+    version: u32,
+    extranonce: Option<&'a [u8]>,
+}
+
+impl Session {
+    /// Sends a new channel its future job and activates it.
+    pub(crate) fn offer(&mut self, channel_id: u32) {
+        let job_id = self.next_job;
+        self.next_job += 1;
+        let (tip_first, no_job, again) = (
+            self.is(Breakage::TipBeforeJob),
+            self.is(Breakage::TipNamesNoJob),
+            self.is(Breakage::JobIdReused),
+        );
+        self.channels.get_mut(&channel_id).unwrap().job_id = job_id;
+        let start = self.out.len();
+        let tip = SetNewPrevHash {
+            channel_id,
+            job_id: if no_job { 999 } else { job_id },
+            prev_hash: U256(PREV_HASH),
+            min_ntime: min_ntime(),
+            nbits: NBITS,
+        };
+        if tip_first {
+            self.send(&tip);
+        }
+        let not_future = self.is(Breakage::FirstJobNotFuture);
+        self.job(channel_id, job_id, not_future.then(min_ntime));
+        if !tip_first {
+            self.send(&tip);
+        }
+        if again {
+            self.job(channel_id, job_id, Some(min_ntime()));
+        }
+        if self.is(Breakage::ChannelBit) {
+            self.out[start + 1] &= 0x7f;
+        }
+    }
+
+    fn job(&mut self, channel_id: u32, job_id: u32, min_ntime: Option<u32>) {
+        let channel = &self.channels[&channel_id];
+        let extended = self.standard_jobs && self.is(Breakage::ExtendedJobForStandard);
+        if channel.rolled.is_none() && !extended {
+            let merkle_root = U256(root(&channel.prefix));
+            let version = VERSION;
+            self.send(&NewMiningJob { channel_id, job_id, min_ntime, version, merkle_root });
+            return;
+        }
+        let (prefix, suffix) = coinbase(self.shared.breakage);
+        self.send(&NewExtendedMiningJob {
+            channel_id,
+            job_id,
+            min_ntime,
+            version: VERSION,
+            version_rolling_allowed: true,
+            merkle_path: Seq0255::new(&[SIBLING]).unwrap(),
+            coinbase_tx_prefix: B064K::new(&prefix).unwrap(),
+            coinbase_tx_suffix: B064K::new(&suffix).unwrap(),
+        });
+    }
+
+    pub(crate) fn standard_share(&mut self, share: &SubmitSharesStandard) {
+        self.share(&Submitted {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            extranonce: None,
+        });
+    }
+
+    pub(crate) fn extended_share(&mut self, share: &SubmitSharesExtended<'_>) {
+        self.share(&Submitted {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            extranonce: Some(share.extranonce.as_bytes()),
+        });
+    }
+
+    fn share(&mut self, share: &Submitted<'_>) {
+        let (channel_id, sequence_number) = (share.channel_id, share.sequence_number);
+        match self.refusal(share) {
+            Some(code) => {
+                let lost = self.is(Breakage::SequenceNumberLost);
+                let sequence_number = if lost { 0 } else { sequence_number };
+                let error_code = text(code);
+                self.send(&SubmitSharesError { channel_id, sequence_number, error_code });
+            }
+            None => {
+                let channel = self.channels.get_mut(&channel_id).unwrap();
+                channel.accepted += 1;
+                let accepted = channel.accepted;
+                if self.is(Breakage::FullBatchesOnly) && !accepted.is_multiple_of(10) {
+                    return;
+                }
+                let go_on = self.is(Breakage::CountersGoOn);
+                let new_submits_accepted_count = if go_on { accepted } else { 1 };
+                self.send(&SubmitSharesSuccess {
+                    channel_id,
+                    last_sequence_number: sequence_number,
+                    new_submits_accepted_count,
+                    new_shares_sum: new_submits_accepted_count.into(),
+                });
+            }
+        }
+    }
+
+    fn refusal(&mut self, share: &Submitted<'_>) -> Option<&'static str> {
+        let shared = &self.shared;
+        let Some(channel) = self.channels.get_mut(&share.channel_id) else {
+            return Some("invalid-channel-id");
+        };
+        let wanted = channel.rolled.map(usize::from);
+        if wanted != share.extranonce.map(<[u8]>::len) {
+            let passes = shared.is(Breakage::AnyExtranonceLength) && wanted.is_some();
+            return (!passes).then_some("bad-extranonce-size");
+        }
+        if share.job_id != channel.job_id {
+            return Some("invalid-job-id");
+        }
+        let latest = u32::try_from(NOW).unwrap() + MAX_AHEAD_SECS;
+        let in_range = (min_ntime()..=latest).contains(&share.ntime);
+        if !in_range && !shared.is(Breakage::AnyNtime) {
+            return Some("ntime-out-of-range");
+        }
+        let fixed_differ = (share.version ^ VERSION) & !ROLLED_BITS != 0;
+        if fixed_differ && !shared.is(Breakage::AnyVersionBits) {
+            return Some("invalid-non-rollable-version-bit");
+        }
+        let hash = header_hash(channel, share);
+        if U256(hash) > channel.job_target && !shared.is(Breakage::AnyDifficulty) {
+            return Some("difficulty-too-low");
+        }
+        let is_new = channel.seen.insert(hash);
+        (!is_new && !shared.is(Breakage::Duplicates)).then_some("duplicate-share")
+    }
+}
+
+fn header_hash(channel: &Channel, share: &Submitted<'_>) -> [u8; 32] {
+    let extranonce = [channel.prefix.as_slice(), share.extranonce.unwrap_or(&[])].concat();
+    let mut header = share.version.to_le_bytes().to_vec();
+    header.extend(PREV_HASH);
+    header.extend(root(&extranonce));
+    header.extend(share.ntime.to_le_bytes());
+    header.extend(NBITS.to_le_bytes());
+    header.extend(share.nonce.to_le_bytes());
+    debug_assert_eq!(header.len(), 80, "channel {}", channel.id);
+    sha256d::Hash::hash(&header).to_byte_array()
+}
