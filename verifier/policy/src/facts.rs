@@ -1,10 +1,11 @@
 //! What a template declares, and what the verifier knows of its surroundings.
 
+use serde::{Deserialize, Serialize};
 use verifier_protocol::TemplatePropose;
 
 /// Everything the rules look at. The declared figures are judged as they are; whether the block's
 /// bytes agree with them is for `consensus`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateFacts {
     /// Version of the proposal's line.
     pub protocol_version: u32,

@@ -2,7 +2,7 @@
 
 use verifier_protocol::{PolicyContext, VerdictCode};
 
-use crate::rules::{age, coinbase, content, fees, identity, sigops, weight};
+use crate::rules::{ADVICE, Question, RULES, fees};
 use crate::{Policy, TemplateFacts};
 
 /// What the policy says of a template.
@@ -25,12 +25,6 @@ pub struct Rejection {
     pub detail: String,
 }
 
-impl Rejection {
-    pub(crate) fn new(code: VerdictCode, detail: String) -> Self {
-        Self { code, detail }
-    }
-}
-
 /// Judges a template. The rules are asked in the order of the verdict codes' reference.
 ///
 /// `policy_load_error` and `template_stale` come from elsewhere: there is a policy here, and only
@@ -38,21 +32,17 @@ impl Rejection {
 pub fn judge(policy: &Policy, facts: &TemplateFacts) -> PolicyOutcome {
     let rules = &policy.template;
     let context = fees::context(rules, facts.mempool_tx);
-    let judged = identity::judge(rules, facts)
-        .and_then(|()| coinbase::judge(rules, facts))
-        .and_then(|()| content::judge(rules, facts))
-        .and_then(|()| fees::judge(rules, facts, context))
-        .and_then(|()| weight::judge(rules, facts))
-        .and_then(|()| age::judge(rules, facts))
-        .and_then(|()| sigops::judge(rules, facts));
-    match judged {
-        Ok(()) => {
-            PolicyOutcome { rejection: None, warnings: sigops::warnings(rules, facts), context }
-        }
-        Err(rejection) => {
-            PolicyOutcome { rejection: Some(rejection), warnings: Vec::new(), context }
-        }
+    let on = Question { rules, facts, context };
+    let mut objections = RULES.iter().filter_map(|rule| {
+        (rule.objection)(&on).map(|detail| Rejection { code: rule.code, detail })
+    });
+    let rejection = objections.next();
+    let mut warnings = Vec::new();
+    if rejection.is_none() {
+        let advising = ADVICE.iter().filter(|rule| (rule.objection)(&on).is_some());
+        warnings.extend(advising.map(|rule| rule.code));
     }
+    PolicyOutcome { rejection, warnings, context }
 }
 
 #[cfg(test)]

@@ -68,6 +68,15 @@ impl TableReader {
         Self { path, table, known: Vec::new(), problems: Vec::new() }
     }
 
+    /// A table within this one that need not be there. Give it back to [`Self::absorb`].
+    pub fn optional_section(&mut self, key: &'static str) -> Option<Self> {
+        if self.table.contains_key(key) {
+            return Some(self.section(key));
+        }
+        self.known.push(key);
+        None
+    }
+
     /// Ends a section and takes over its problems.
     pub fn absorb(&mut self, section: Self) {
         self.problems.extend(section.finish());

@@ -149,3 +149,26 @@ fn the_average_can_be_taken_over_virtual_bytes() {
     let rejection = judge(&policy, &good()).rejection.expect("rejected");
     assert_eq!(rejection.detail, "avg_fee=2 < min_avg_fee_used=3");
 }
+
+#[test]
+fn an_explanation_shows_every_rule_and_agrees_with_the_verdict() {
+    use crate::{RuleResult, explain};
+
+    let policy = Policy::default();
+    let good_reports = explain(&policy, &good());
+    assert!(good_reports.iter().all(|report| report.result == RuleResult::Passed));
+
+    let bad = Facts { total_fees: 49_999, sigops_cost: 80_001, ..good() };
+    let reports = explain(&policy, &bad);
+    let with = |result| -> Vec<&str> {
+        let found = reports.iter().filter(|report| report.result == result);
+        found.map(|report| report.rule).collect()
+    };
+    let failed = with(RuleResult::Failed);
+    assert_eq!(failed, ["avg_fee_below_minimum", "sigops_budget_exceeded"]);
+    assert_eq!(with(RuleResult::Warned), ["sigops_budget_warning"]);
+    assert_eq!(judge(&policy, &bad).rejection.unwrap().code.as_str(), failed[0]);
+    let fee = reports.iter().find(|report| report.rule == failed[0]).unwrap();
+    assert_eq!(fee.input, "avg_fee=4999");
+    assert_eq!(fee.limit, "min_avg_fee_used=5000 (tier high, per tx)");
+}

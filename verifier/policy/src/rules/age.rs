@@ -2,17 +2,14 @@
 
 use verifier_protocol::VerdictCode;
 
-use crate::{Rejection, TemplateFacts, TemplateRules};
+use super::Rule;
 
-pub(crate) fn judge(rules: &TemplateRules, facts: &TemplateFacts) -> Result<(), Rejection> {
-    if facts.age_ms > rules.max_template_age_secs * 1000 {
-        return Err(Rejection::new(
-            VerdictCode::TemplateTooOld,
-            format!(
-                "age_ms={} > max_template_age_secs={}",
-                facts.age_ms, rules.max_template_age_secs
-            ),
-        ));
-    }
-    Ok(())
-}
+pub(super) const AGE: Rule = Rule {
+    code: VerdictCode::TemplateTooOld,
+    objection: |on| {
+        let (age, limit) = (on.facts.age_ms, on.rules.max_template_age_secs);
+        (age > limit * 1000).then(|| format!("age_ms={age} > max_template_age_secs={limit}"))
+    },
+    input: |on| format!("age_ms={}", on.facts.age_ms),
+    limit: |on| format!("max_template_age_secs={}", on.rules.max_template_age_secs),
+};

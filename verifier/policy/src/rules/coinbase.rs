@@ -2,14 +2,14 @@
 
 use verifier_protocol::VerdictCode;
 
-use crate::{Rejection, TemplateFacts, TemplateRules};
+use super::Rule;
 
-pub(crate) fn judge(rules: &TemplateRules, facts: &TemplateFacts) -> Result<(), Rejection> {
-    if rules.reject_coinbase_zero && facts.coinbase_value == 0 {
-        return Err(Rejection::new(
-            VerdictCode::CoinbaseValueZeroRejected,
-            "coinbase_value=0".to_owned(),
-        ));
-    }
-    Ok(())
-}
+pub(super) const VALUE: Rule = Rule {
+    code: VerdictCode::CoinbaseValueZeroRejected,
+    objection: |on| {
+        let refused = on.rules.reject_coinbase_zero && on.facts.coinbase_value == 0;
+        refused.then(|| "coinbase_value=0".to_owned())
+    },
+    input: |on| format!("coinbase_value={}", on.facts.coinbase_value),
+    limit: |on| format!("reject_coinbase_zero={}", on.rules.reject_coinbase_zero),
+};

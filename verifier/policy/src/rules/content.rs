@@ -2,17 +2,24 @@
 
 use verifier_protocol::VerdictCode;
 
-use crate::{Rejection, TemplateFacts, TemplateRules};
+use super::Rule;
 
-pub(crate) fn judge(rules: &TemplateRules, facts: &TemplateFacts) -> Result<(), Rejection> {
-    if rules.reject_empty_templates && facts.tx_count == 0 {
-        return Err(Rejection::new(VerdictCode::EmptyTemplateRejected, "tx_count=0".to_owned()));
-    }
-    if facts.tx_count > rules.max_tx_count {
-        return Err(Rejection::new(
-            VerdictCode::TxCountExceeded,
-            format!("tx_count={} > max_tx_count={}", facts.tx_count, rules.max_tx_count),
-        ));
-    }
-    Ok(())
-}
+pub(super) const EMPTY: Rule = Rule {
+    code: VerdictCode::EmptyTemplateRejected,
+    objection: |on| {
+        let refused = on.rules.reject_empty_templates && on.facts.tx_count == 0;
+        refused.then(|| "tx_count=0".to_owned())
+    },
+    input: |on| format!("tx_count={}", on.facts.tx_count),
+    limit: |on| format!("reject_empty_templates={}", on.rules.reject_empty_templates),
+};
+
+pub(super) const COUNT: Rule = Rule {
+    code: VerdictCode::TxCountExceeded,
+    objection: |on| {
+        let (count, limit) = (on.facts.tx_count, on.rules.max_tx_count);
+        (count > limit).then(|| format!("tx_count={count} > max_tx_count={limit}"))
+    },
+    input: |on| format!("tx_count={}", on.facts.tx_count),
+    limit: |on| format!("max_tx_count={}", on.rules.max_tx_count),
+};

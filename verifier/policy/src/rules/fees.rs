@@ -2,7 +2,8 @@
 
 use verifier_protocol::{FeeTier, PolicyContext, VerdictCode};
 
-use crate::{AvgFeeUnit, Rejection, TemplateFacts, TemplateRules};
+use super::{Question, Rule};
+use crate::{AvgFeeUnit, TemplateRules};
 
 /// Weight units in a virtual byte (BIP 141).
 const WEIGHT_PER_VBYTE: u64 = 4;
@@ -28,31 +29,41 @@ pub(crate) fn context(rules: &TemplateRules, mempool_tx: Option<u64>) -> PolicyC
     PolicyContext { fee_tier, min_avg_fee_used }
 }
 
-pub(crate) fn judge(
-    rules: &TemplateRules,
-    facts: &TemplateFacts,
-    context: PolicyContext,
-) -> Result<(), Rejection> {
-    if facts.total_fees < rules.min_total_fees {
-        return Err(Rejection::new(
-            VerdictCode::TotalFeesBelowMinimum,
-            format!("total_fees={} < min_total_fees={}", facts.total_fees, rules.min_total_fees),
-        ));
+pub(super) const TOTAL: Rule = Rule {
+    code: VerdictCode::TotalFeesBelowMinimum,
+    objection: |on| {
+        let (fees, limit) = (on.facts.total_fees, on.rules.min_total_fees);
+        (fees < limit).then(|| format!("total_fees={fees} < min_total_fees={limit}"))
+    },
+    input: |on| format!("total_fees={}", on.facts.total_fees),
+    limit: |on| format!("min_total_fees={}", on.rules.min_total_fees),
+};
+
+pub(super) const AVERAGE: Rule = Rule {
+    code: VerdictCode::AvgFeeBelowMinimum,
+    objection: |on| {
+        let (fee, limit) = (average(on)?, on.context.min_avg_fee_used);
+        (fee < limit).then(|| format!("avg_fee={fee} < min_avg_fee_used={limit}"))
+    },
+    input: |on| match average(on) {
+        Some(fee) => format!("avg_fee={fee}"),
+        None => "no transactions".to_owned(),
+    },
+    limit: |on| {
+        let PolicyContext { fee_tier, min_avg_fee_used } = on.context;
+        let (tier, unit) = (fee_tier.as_str(), on.rules.avg_fee_unit.as_str());
+        format!("min_avg_fee_used={min_avg_fee_used} (tier {tier}, per {unit})")
+    },
+};
+
+/// An empty block that the policy allows has no average to be judged.
+fn average(on: &Question<'_>) -> Option<u64> {
+    if on.facts.tx_count == 0 {
+        return None;
     }
-    // An empty block that the policy allows has no average to be judged.
-    if facts.tx_count == 0 {
-        return Ok(());
-    }
-    let over = match rules.avg_fee_unit {
-        AvgFeeUnit::Tx => u64::from(facts.tx_count),
-        AvgFeeUnit::Vbyte => facts.weight.div_ceil(WEIGHT_PER_VBYTE).max(1),
+    let over = match on.rules.avg_fee_unit {
+        AvgFeeUnit::Tx => u64::from(on.facts.tx_count),
+        AvgFeeUnit::Vbyte => on.facts.weight.div_ceil(WEIGHT_PER_VBYTE).max(1),
     };
-    let avg_fee = facts.total_fees / over;
-    if avg_fee < context.min_avg_fee_used {
-        return Err(Rejection::new(
-            VerdictCode::AvgFeeBelowMinimum,
-            format!("avg_fee={avg_fee} < min_avg_fee_used={}", context.min_avg_fee_used),
-        ));
-    }
-    Ok(())
+    Some(on.facts.total_fees / over)
 }
