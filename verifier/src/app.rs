@@ -8,11 +8,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::ground::Ground;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::service::Service;
-use crate::{http, link};
+use crate::{ground, http, link};
 
 /// How long judgements under way may take after the shutdown.
 const DRAIN_GRACE: Duration = Duration::from_secs(10);
@@ -89,6 +90,7 @@ pub async fn run_reloadable(
         () = platform::serve::serve(operators, router, tasks.0.clone()) => {}
         () = accept(gateways, Arc::clone(&service), Arc::clone(&links)) => {}
         () = reloads(&service, reload) => {}
+        () = ground::keep_view(&service) => {}
     }
     let all = u32::try_from(config.max_links).unwrap_or(u32::MAX);
     if timeout(DRAIN_GRACE, links.acquire_many(all)).await.is_err() {
@@ -107,6 +109,7 @@ async fn listen(env: &Env, key: &'static str, address: &str) -> Result<Box<dyn L
 fn build(env: Env, config: &Config, shutdown: Shutdown) -> Service {
     Service {
         policies: Policies::load(Arc::clone(&env.storage), config.policy_file.clone()),
+        ground: Ground::new(&env, config.node.as_ref()),
         history: History::new(config.verdict_history_size),
         metrics: Metrics::new(),
         shutdown,

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use platform::Storage;
 use policy::table::{self, TableReader};
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
+mod node;
+
+pub use node::NodeConfig;
 /// Something wrong with a key.
 pub use policy::table::Problem as ConfigProblem;
 
@@ -29,6 +32,8 @@ pub struct Config {
     pub policy_file: Option<PathBuf>,
     /// What `X-API-Key` must be; required where `http_addr` is not loopback.
     pub http_api_key: Option<SecretString>,
+    /// The operator's bitcoind; without one there is no mempool view and no proposal check.
+    pub node: Option<NodeConfig>,
     /// How many verdicts `/api/v1/verdicts` remembers, 1 to 100000. Default 1000.
     pub verdict_history_size: usize,
     /// How many gateways may be connected at once, 1 to 10000. Default 64.
@@ -64,6 +69,7 @@ impl Default for Config {
             http_addr: "127.0.0.1:8081".to_owned(),
             policy_file: None,
             http_api_key: None,
+            node: None,
             verdict_history_size: 1000,
             max_links: 64,
             log_format: LogFormat::Text,
@@ -84,8 +90,7 @@ impl Config {
         storage: &dyn Storage,
     ) -> Result<Self, Vec<ConfigProblem>> {
         let mut table = table::parse(text).map_err(|problem| vec![problem])?;
-        let mut origins =
-            Origins { file: table.keys().cloned().collect(), environment: BTreeSet::new() };
+        let mut origins = Origins { file: key_paths(&table), environment: BTreeSet::new() };
         override_from(environment, &mut table, &mut origins);
         let mut root = TableReader::root(table);
         let config = Self::read(&mut root, storage, origins);
@@ -106,12 +111,18 @@ impl Config {
         let listen_addr = address(from, "listen_addr", default.listen_addr);
         let http_addr = address(from, "http_addr", default.http_addr);
         let policy_file = from.text("policy_file").map(PathBuf::from);
-        let http_api_key = api_key(from, storage);
+        let http_api_key = secret(from, storage, "http_api_key", "http_api_key_file");
+        let node = from.optional_section("node").and_then(|mut section| {
+            let node = NodeConfig::read(&mut section, storage);
+            from.absorb(section);
+            node
+        });
         Self {
             listen_addr,
             http_addr,
             policy_file,
             http_api_key,
+            node,
             verdict_history_size: size(from, "verdict_history_size", 1000, 100_000),
             max_links: size(from, "max_links", 64, 10_000),
             log_format: from
@@ -127,7 +138,7 @@ impl Config {
         let mut line = |key: &str, value: String| {
             let origin = match () {
                 () if self.origins.environment.contains(key) => {
-                    format!("{ENVIRONMENT_PREFIX}{}", key.to_ascii_uppercase())
+                    format!("{ENVIRONMENT_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
                 }
                 () if self.origins.file.contains(key) => "file".to_owned(),
                 () => "default".to_owned(),
@@ -150,8 +161,25 @@ impl Config {
         };
         line("log_format", quoted(log_format));
         line("log_filter", quoted(&self.log_filter));
+        for (key, value) in self.node.iter().flat_map(NodeConfig::lines) {
+            line(key, value);
+        }
         text
     }
+}
+
+/// The paths of all keys, those of tables joined by dots.
+fn key_paths(table: &Table) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                paths.extend(inner.keys().map(|within| format!("{key}.{within}")));
+            }
+            _ => drop(paths.insert(key.clone())),
+        }
+    }
+    paths
 }
 
 fn override_from(environment: &BTreeMap<String, String>, table: &mut Table, origins: &mut Origins) {
@@ -159,14 +187,24 @@ fn override_from(environment: &BTreeMap<String, String>, table: &mut Table, orig
         let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
         let key = key.to_ascii_lowercase();
         let value = match value.parse::<i64>() {
-            Ok(number) if key.ends_with("_size") || key.starts_with("max_") => {
-                Value::Integer(number)
-            }
+            Ok(number) if is_number(&key) => Value::Integer(number),
             _ => Value::String(value.clone()),
         };
-        origins.environment.insert(key.clone());
-        table.insert(key, value);
+        origins.environment.insert(key.replace("__", "."));
+        let Some((section, within)) = key.split_once("__") else {
+            table.insert(key, value);
+            continue;
+        };
+        let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        // Something else than a table is reported when the table is read.
+        if let Value::Table(section) = section {
+            section.insert(within.to_owned(), value);
+        }
     }
+}
+
+fn is_number(key: &str) -> bool {
+    key.ends_with("_size") || key.ends_with("_ms") || key.starts_with("max_")
 }
 
 fn address(from: &mut TableReader, key: &'static str, default: String) -> String {
@@ -178,24 +216,24 @@ fn address(from: &mut TableReader, key: &'static str, default: String) -> String
     address
 }
 
-fn api_key(from: &mut TableReader, storage: &dyn Storage) -> Option<SecretString> {
-    let inline = from.text("http_api_key").map(SecretString::from);
-    let Some(file) = from.text("http_api_key_file") else {
-        return nonempty(from, "http_api_key", inline?);
+/// A secret that stands under `key` or in the file that `file_key` names.
+fn secret(
+    from: &mut TableReader,
+    storage: &dyn Storage,
+    key: &'static str,
+    file_key: &'static str,
+) -> Option<SecretString> {
+    let inline = from.text(key).map(SecretString::from);
+    let Some(file) = from.text(file_key) else {
+        return nonempty(from, key, inline?);
     };
     if inline.is_some() {
-        from.problem("http_api_key_file", "http_api_key is set as well; keep one of them");
+        from.problem(file_key, format!("{key} is set as well; keep one of them"));
     }
-    match storage.read(Path::new(&file)).map(String::from_utf8) {
-        Ok(Ok(text)) => {
-            nonempty(from, "http_api_key_file", SecretString::from(text.trim().to_owned()))
-        }
-        Ok(Err(_)) => {
-            from.problem("http_api_key_file", format!("{file} is not UTF-8"));
-            None
-        }
-        Err(error) => {
-            from.problem("http_api_key_file", format!("{file} cannot be read: {error}"));
+    match node::secret_file(storage, &file) {
+        Ok(secret) => nonempty(from, file_key, secret),
+        Err(problem) => {
+            from.problem(file_key, problem);
             None
         }
     }
@@ -280,6 +318,45 @@ mod tests {
     )]
     fn a_problem_names_its_key_and_the_fix(#[case] text: &str, #[case] expect: &str) {
         assert_eq!(read(text, &[]).unwrap_err(), [expect]);
+    }
+
+    #[rstest]
+    #[case("url = \"\"", "node.url: \"\" is no address; write http://host:port")]
+    #[case("url = \"http://a:b@c\"", "node.url: holds credentials; move them to user and password")]
+    #[case(
+        "urll = \"http://h:1\"\nurl = \"http://h:1\"",
+        "node.urll: unknown key; did you mean \"url\"?"
+    )]
+    fn a_nodes_problem_names_its_key(#[case] text: &str, #[case] expect: &str) {
+        let text = format!("[node]\ncookie_file = \"/c\"\n{text}");
+        assert_eq!(read(&text, &[]).unwrap_err(), [expect]);
+    }
+
+    #[rstest]
+    #[case("", "node.cookie_file: is missing; set cookie_file, or user and password")]
+    #[case("user = \"u\"", "node.password: is missing; set password or password_file beside user")]
+    #[case("password = \"p\"", "node.user: is missing; set user beside password")]
+    #[case(
+        "user = \"u\"\npassword = \"p\"\ncookie_file = \"/c\"",
+        "node.cookie_file: stands beside user or password; keep one of them"
+    )]
+    fn a_node_is_told_who_asks_in_one_way(#[case] text: &str, #[case] expect: &str) {
+        let text = format!("[node]\nurl = \"http://127.0.0.1:8332\"\n{text}");
+        assert_eq!(read(&text, &[]).unwrap_err(), [expect]);
+    }
+
+    #[test]
+    fn a_node_may_come_from_the_environment_and_keeps_its_password() {
+        let environment = [
+            ("VERIFIER__NODE__URL", "http://127.0.0.1:8332"),
+            ("VERIFIER__NODE__PASSWORD", "hunter2"),
+            ("VERIFIER__NODE__RPC_TIMEOUT_MS", "700"),
+        ];
+        let config = read("[node]\nuser = \"assay\"", &environment).unwrap();
+        let print = config.print();
+        assert!(print.contains("node.user = \"assay\" # file\n"), "{print}");
+        assert!(print.contains("node.rpc_timeout_ms = 700 # VERIFIER__NODE__RPC_TIMEOUT_MS\n"));
+        assert!(!print.contains("hunter2") && !format!("{config:?}").contains("hunter2"));
     }
 
     #[test]

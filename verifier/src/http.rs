@@ -63,8 +63,9 @@ fn has_key(headers: &HeaderMap, key: &str) -> bool {
 
 async fn ready(State(service): State<Arc<Service>>) -> Response {
     let mut missing = Vec::new();
-    if let Err(problems) = service.policies.current() {
-        missing.push(format!("policy: {problems}"));
+    match service.policies.current() {
+        Ok(versioned) => missing.extend(service.ground.missing(&versioned.policy)),
+        Err(problems) => missing.push(format!("policy: {problems}")),
     }
     if service.shutdown.is_cancelled() {
         missing.push("draining".to_owned());
@@ -74,12 +75,17 @@ async fn ready(State(service): State<Arc<Service>>) -> Response {
 }
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let policy = service.policies.current();
+    let policy = policy.map(|versioned| versioned.policy.clone()).unwrap_or_default();
+    service.metrics.mempool_view(service.ground.sight(&policy).state);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], service.metrics.render()).into_response()
 }
 
 async fn status(State(service): State<Arc<Service>>) -> Response {
     let current = service.policies.current();
+    let policy = current.as_ref().map(|versioned| versioned.policy.clone()).unwrap_or_default();
+    let sight = service.ground.sight(&policy);
     let now_ms = service.env.wall.unix_ms();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -88,6 +94,13 @@ async fn status(State(service): State<Arc<Service>>) -> Response {
         "uptime_secs": now_ms.saturating_sub(service.started_at_ms) / 1000,
         "policy_hash": current.as_ref().ok().map(|versioned| versioned.hash.clone()),
         "policy_error": current.err(),
+        "mempool": {
+            "state": sight.state.as_str(),
+            "transactions": sight.measured_tx(),
+            "age_ms": sight.has_view().then_some(sight.age.as_millis()),
+            "failure": sight.failure,
+            "fee_tier": policy::fee_tier(&policy.template, sight.measured_tx()).as_str(),
+        },
         "links": service.metrics.links.get(),
         "waiting_proposals": service.metrics.waiting.get(),
         "verdicts": service.history.total(),
@@ -131,6 +144,7 @@ fn outcome(service: &Service, replaced: Result<Arc<Versioned>, Vec<Problem>>) ->
     service.metrics.policy_replaced(replaced.is_ok());
     match replaced {
         Ok(versioned) => {
+            service.ground.wake();
             tracing::info!(policy_hash = versioned.hash, "policy replaced");
             in_force(&versioned)
         }

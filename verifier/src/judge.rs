@@ -1,24 +1,27 @@
 //! From a proposal to its verdict.
 
+use bitcoin::{Block, Txid};
 use consensus::{ConsensusFailure, Declared, Options};
 use policy::{Policy, TemplateFacts};
 use verifier_protocol::{
     CheckOutcome, Checks, PROTOCOL_VERSION, TemplatePropose, Verdict, VerdictCode,
 };
 
+use crate::ground::{self, NodeSays, Sight};
+
 /// How far ahead of our clock a header's time may be, in seconds (`MAX_FUTURE_BLOCK_TIME`).
 const MAX_FUTURE_BLOCK_SECS: u64 = 2 * 60 * 60;
 
-/// Judges a whole proposal at `now_ms` (Unix milliseconds): the operator's rules first, which are
-/// quick, and only then the bytes.
+/// Judges a whole proposal at `now_ms` (Unix milliseconds) by all that needs no waiting: the
+/// operator's rules first, which are quick, then the bytes, then the mempool.
 pub(crate) fn judge(
     policy: &Policy,
     propose: &TemplatePropose,
     block: &[u8],
     now_ms: u64,
-    mempool_tx: Option<u64>,
+    sight: &Sight,
 ) -> Verdict {
-    let facts = TemplateFacts::of(propose, PROTOCOL_VERSION, now_ms, mempool_tx);
+    let facts = TemplateFacts::of(propose, PROTOCOL_VERSION, now_ms, sight.measured_tx());
     let outcome = policy::judge(policy, &facts);
     let mut checks = Checks::default();
     if let Some(rejection) = outcome.rejection {
@@ -27,30 +30,85 @@ pub(crate) fn judge(
         return Verdict { policy_context: Some(outcome.context), ..verdict };
     }
     checks.policy = CheckOutcome::Passed;
-    if policy.consensus.enforce {
-        if let Err(failure) = re_derive(policy, propose, block, now_ms) {
-            checks.consensus = CheckOutcome::Failed;
+    match judge_bytes(policy, propose, block, now_ms, sight, &mut checks) {
+        Ok(()) => Verdict::accepted(outcome.context, outcome.warnings, checks),
+        Err(failure) => {
             let verdict = Verdict::rejected(failure.code, failure.detail, checks);
-            return Verdict { policy_context: Some(outcome.context), ..verdict };
+            Verdict { policy_context: Some(outcome.context), ..verdict }
         }
-        checks.consensus = CheckOutcome::Passed;
     }
-    Verdict::accepted(outcome.context, outcome.warnings, checks)
 }
 
+fn judge_bytes(
+    policy: &Policy,
+    propose: &TemplatePropose,
+    block: &[u8],
+    now_ms: u64,
+    sight: &Sight,
+    checks: &mut Checks,
+) -> Result<(), ConsensusFailure> {
+    let mut derived = None;
+    if policy.consensus.enforce {
+        checks.consensus = CheckOutcome::Failed;
+        derived = Some(re_derive(policy, propose, block, now_ms)?);
+        checks.consensus = CheckOutcome::Passed;
+    }
+    if policy.mempool.enforce {
+        let txids = derived.map_or_else(|| decoded(block), Ok)?;
+        let compared = ground::compare(&policy.mempool, sight, &txids);
+        checks.mempool = match &compared {
+            Ok(()) => CheckOutcome::Passed,
+            Err(objection) if objection.ran => CheckOutcome::Failed,
+            Err(_) => CheckOutcome::Skipped,
+        };
+        compared.map_err(|objection| ConsensusFailure {
+            code: objection.code,
+            detail: objection.detail,
+        })?;
+    }
+    Ok(())
+}
+
+/// The transactions after the coinbase, from bytes that hold what they declare.
 fn re_derive(
     policy: &Policy,
     propose: &TemplatePropose,
     block: &[u8],
     now_ms: u64,
-) -> Result<(), ConsensusFailure> {
+) -> Result<Vec<Txid>, ConsensusFailure> {
     let latest_time = u32::try_from(now_ms / 1000 + MAX_FUTURE_BLOCK_SECS).ok();
     let options = Options {
         payout_scripts: policy.consensus.payout_scripts.clone(),
         min_payout_share: policy.consensus.min_payout_share,
         latest_time,
     };
-    consensus::check(block, &Declared::from(propose), &options).map(drop)
+    consensus::check(block, &Declared::from(propose), &options).map(|derived| derived.txids)
+}
+
+/// The transactions after the coinbase, from bytes that nobody judged.
+fn decoded(block: &[u8]) -> Result<Vec<Txid>, ConsensusFailure> {
+    let block: Block = bitcoin::consensus::deserialize(block).map_err(|error| {
+        ConsensusFailure { code: VerdictCode::ConsensusDecodeFailed, detail: error.to_string() }
+    })?;
+    Ok(block.txdata.iter().skip(1).map(bitcoin::Transaction::compute_txid).collect())
+}
+
+/// What becomes of an accepting verdict once the node was asked. A node that says nothing changes
+/// nothing: the check stays skipped.
+pub(crate) fn heed_node(verdict: Verdict, says: &NodeSays) -> Verdict {
+    let mut checks = verdict.checks;
+    match says {
+        NodeSays::Valid => {
+            checks.node = CheckOutcome::Passed;
+            Verdict { checks, ..verdict }
+        }
+        NodeSays::Invalid(reason) => {
+            checks.node = CheckOutcome::Failed;
+            let rejected = Verdict::rejected(VerdictCode::NodeProposalRejected, reason, checks);
+            Verdict { policy_context: verdict.policy_context, ..rejected }
+        }
+        NodeSays::Nothing { .. } => verdict,
+    }
 }
 
 /// The verdict while no policy is loaded.

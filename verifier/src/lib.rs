@@ -1,13 +1,15 @@
 //! Judges block templates against policy and consensus.
 //!
 //! [`run`] serves any number of gateways over NDJSON ([`verifier_protocol`]) and operators over
-//! HTTP. Each template is judged by the operator's rules ([`policy`]) and then re-derived from its
-//! bytes ([`consensus`]), away from the event loop. A shell moves bytes; what it decides itself
-//! (which proposal comes next, which verdicts are kept) has no I/O.
+//! HTTP. Each template is judged by the operator's rules ([`policy`]), re-derived from its bytes
+//! ([`consensus`]) away from the event loop, and held against what the operator's own node knows,
+//! where one is configured. A shell moves bytes; what it decides itself (which proposal comes
+//! next, which verdicts are kept) has no I/O.
 #![forbid(unsafe_code)]
 
 mod app;
 mod config;
+mod ground;
 mod history;
 mod http;
 mod judge;
@@ -18,5 +20,5 @@ mod queue;
 mod service;
 
 pub use app::{Error, Reload, run, run_reloadable};
-pub use config::{Config, ConfigProblem, LogFormat, Origins};
+pub use config::{Config, ConfigProblem, LogFormat, NodeConfig, Origins};
 pub use policies::check_policy_file;

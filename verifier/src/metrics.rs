@@ -9,6 +9,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use verifier_protocol::{CheckOutcome, LinkFault, TemplateVerdict, VerdictCode};
 
+use crate::ground::{NodeSays, ViewState};
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Code {
     reason_code: &'static str,
@@ -24,6 +26,11 @@ pub(crate) struct Outcome {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct State {
+    state: &'static str,
+}
+
 /// Buckets of the time to a verdict, in seconds.
 const JUDGEMENT_BUCKETS: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
@@ -37,6 +44,10 @@ pub(crate) struct Metrics {
     judgement: Histogram,
     policy_reloads: Family<Outcome, Counter>,
     link_faults: Family<Code, Counter>,
+    mempool_polls: Family<Outcome, Counter>,
+    mempool_view: Family<State, Gauge>,
+    mempool_transactions: Gauge,
+    node_proposals: Family<Outcome, Counter>,
     pub(crate) links: Gauge,
     pub(crate) links_refused: Counter,
     pub(crate) waiting: Gauge,
@@ -54,6 +65,10 @@ impl Metrics {
             judgement: Histogram::new(JUDGEMENT_BUCKETS),
             policy_reloads: Family::default(),
             link_faults: Family::default(),
+            mempool_polls: Family::default(),
+            mempool_view: Family::default(),
+            mempool_transactions: Gauge::default(),
+            node_proposals: Family::default(),
             links: Gauge::default(),
             links_refused: Counter::default(),
             waiting: Gauge::default(),
@@ -105,6 +120,31 @@ impl Metrics {
             "Lines that answer nothing we asked for",
             self.dropped_lines.clone(),
         );
+        self.register_ground();
+    }
+
+    fn register_ground(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "mempool_polls",
+            "Attempts to see the node's mempool",
+            self.mempool_polls.clone(),
+        );
+        registry.register(
+            "mempool_view",
+            "1 for the state the mempool view is in",
+            self.mempool_view.clone(),
+        );
+        registry.register(
+            "mempool_transactions",
+            "Transactions in the last mempool view",
+            self.mempool_transactions.clone(),
+        );
+        registry.register(
+            "node_proposals",
+            "What the node's proposal mode said",
+            self.node_proposals.clone(),
+        );
     }
 
     #[allow(clippy::cast_precision_loss)] // A judgement takes less than 2^53 microseconds.
@@ -130,6 +170,25 @@ impl Metrics {
 
     pub(crate) fn fault(&self, fault: LinkFault) {
         self.link_faults.get_or_create(&Code { reason_code: fault.as_str() }).inc();
+    }
+
+    /// One poll; `outcome` is a word of a closed set.
+    pub(crate) fn mempool_polled(&self, outcome: &'static str, count: Option<usize>) {
+        self.mempool_polls.get_or_create(&Outcome { outcome }).inc();
+        if let Some(count) = count {
+            self.mempool_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(crate) fn mempool_view(&self, now: ViewState) {
+        for state in ViewState::ALL {
+            let label = State { state: state.as_str() };
+            self.mempool_view.get_or_create(&label).set((state == now).into());
+        }
+    }
+
+    pub(crate) fn node_said(&self, says: &NodeSays) {
+        self.node_proposals.get_or_create(&Outcome { outcome: says.label() }).inc();
     }
 
     pub(crate) fn policy_replaced(&self, succeeded: bool) {

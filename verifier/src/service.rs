@@ -7,15 +7,17 @@ use platform::{Env, Shutdown};
 use secrecy::SecretString;
 use verifier_protocol::{Checks, TemplatePropose, TemplateVerdict, Verdict, VerdictCode};
 
+use crate::ground::{Ground, NodeSays};
 use crate::history::{Entry, History};
 use crate::judge;
 use crate::metrics::Metrics;
-use crate::policies::Policies;
+use crate::policies::{Policies, Versioned};
 use crate::queue::Proposal;
 
 pub(crate) struct Service {
     pub(crate) env: Env,
     pub(crate) policies: Policies,
+    pub(crate) ground: Ground,
     pub(crate) history: History,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
@@ -26,19 +28,12 @@ pub(crate) struct Service {
 impl Service {
     /// Judges a proposal, away from the event loop.
     pub(crate) async fn judge(self: Arc<Self>, proposal: Proposal) -> Judged {
-        let now_ms = self.env.wall.unix_ms();
         let Proposal { propose, block, complete_at } = proposal;
         let (verdict, policy_hash, propose) = match self.policies.current() {
             Err(problems) => (judge::without_policy(&problems), String::new(), propose),
             Ok(versioned) => {
                 let hash = versioned.hash.clone();
-                let (verdict, propose) = platform::offload(&self.env.cpu, move || {
-                    let judged = catch_unwind(AssertUnwindSafe(|| {
-                        judge::judge(&versioned.policy, &propose, &block, now_ms, None)
-                    }));
-                    (judged.unwrap_or_else(|_| panicked()), propose)
-                })
-                .await;
+                let (verdict, propose) = self.judge_by(versioned, propose, block).await;
                 (verdict, hash, propose)
             }
         };
@@ -48,6 +43,34 @@ impl Service {
             propose,
             verdict: TemplateVerdict { proposal_id, verdict, policy_hash, judged_in_us },
         }
+    }
+
+    async fn judge_by(
+        &self,
+        versioned: Arc<Versioned>,
+        propose: TemplatePropose,
+        block: Vec<u8>,
+    ) -> (Verdict, TemplatePropose) {
+        let now_ms = self.env.wall.unix_ms();
+        let sight = self.ground.sight(&versioned.policy);
+        let proposal_check = versioned.policy.node.proposal_check;
+        let (verdict, propose, block) = platform::offload(&self.env.cpu, move || {
+            let judged = catch_unwind(AssertUnwindSafe(|| {
+                judge::judge(&versioned.policy, &propose, &block, now_ms, &sight)
+            }));
+            (judged.unwrap_or_else(|_| panicked()), propose, block)
+        })
+        .await;
+        if !(verdict.accepted && proposal_check) {
+            return (verdict, propose);
+        }
+        let says = self.ground.proposal(&self.env.cpu, block).await;
+        self.metrics.node_said(&says);
+        if let NodeSays::Nothing { cause, detail } = &says {
+            let proposal_id = propose.proposal_id.0;
+            tracing::warn!(proposal_id, cause, detail, "the node did not judge the proposal");
+        }
+        (judge::heed_node(verdict, &says), propose)
     }
 
     /// Counts and remembers a verdict.
@@ -77,6 +100,7 @@ impl Service {
         match self.policies.reload() {
             Ok(versioned) => {
                 self.metrics.policy_replaced(true);
+                self.ground.wake();
                 tracing::info!(policy_hash = versioned.hash, "policy reloaded");
             }
             Err(problems) => {

@@ -1,6 +1,7 @@
 //! A verifier on a network in memory, a gateway that talks to it, and blocks to propose.
 
 mod net;
+mod node;
 mod template;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use verifier_protocol::{
     LineDecoder, Message, TemplateVerdict, Verdict, body_lines, decode, encode,
 };
 
+pub(crate) use node::{FakeNode, NODE};
 pub(crate) use template::Template;
 
 /// The time at which every test begins, in Unix milliseconds.
@@ -59,6 +61,11 @@ impl World {
     }
 
     pub(crate) async fn with_config(policy: &str, change: impl FnOnce(&mut Config)) -> Self {
+        Self::prepared(policy, change).started().await
+    }
+
+    /// Everything but the verifier itself.
+    pub(crate) fn prepared(policy: &str, change: impl FnOnce(&mut Config)) -> Prepared {
         let directory = tempfile::tempdir().unwrap();
         let policy_file = directory.path().join("policy.toml");
         let wall = Arc::new(TestWall(AtomicU64::new(NOW_MS)));
@@ -71,11 +78,7 @@ impl World {
         env.storage.write_atomic(&policy_file, policy.as_bytes()).unwrap();
         let mut config = Config { policy_file: Some(policy_file.clone()), ..Config::default() };
         change(&mut config);
-        let (shutdown, reload) = (Shutdown::new(), Reload::new());
-        let run = verifier::run_reloadable(env.clone(), config, shutdown.clone(), reload.clone());
-        let running = env.tasks.spawn("verifier", run);
-        tokio::task::yield_now().await;
-        Self { env, shutdown, reload, policy_file, running, wall, _directory: directory }
+        Prepared { env, config, policy_file, wall, directory }
     }
 
     pub(crate) fn pass_ms(&self, millis: u64) {
@@ -122,6 +125,26 @@ impl World {
         self.shutdown.cancel();
         self.running.await.expect("no panic").expect("a clean end");
         assert_eq!(self.env.tasks.names(), [""; 0]);
+    }
+}
+
+/// What a verifier runs in.
+pub(crate) struct Prepared {
+    pub(crate) env: Env,
+    config: Config,
+    policy_file: PathBuf,
+    wall: Arc<TestWall>,
+    directory: tempfile::TempDir,
+}
+
+impl Prepared {
+    pub(crate) async fn started(self) -> World {
+        let Self { env, config, policy_file, wall, directory } = self;
+        let (shutdown, reload) = (Shutdown::new(), Reload::new());
+        let run = verifier::run_reloadable(env.clone(), config, shutdown.clone(), reload.clone());
+        let running = env.tasks.spawn("verifier", run);
+        tokio::task::yield_now().await;
+        World { env, shutdown, reload, policy_file, running, wall, _directory: directory }
     }
 }
 

@@ -36,6 +36,16 @@ impl Template {
         Self::of(id, &settled(block))
     }
 
+    /// The payment's id, as the node prints it.
+    pub(crate) fn payment_txid(&self) -> String {
+        let block: Block = consensus::deserialize(&self.block).unwrap();
+        block.txdata[1].compute_txid().to_string()
+    }
+
+    pub(crate) fn block_hex(&self) -> String {
+        consensus::encode::serialize_hex(&consensus::deserialize::<Block>(&self.block).unwrap())
+    }
+
     fn with_output(id: u64, tip: u8, script_pubkey: ScriptBuf) -> Self {
         let header = Header {
             version: Version::from_consensus(0x2000_0000),
