@@ -1,18 +1,21 @@
 //! Puts the daemon together and takes it apart again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::{Env, Listener, Shutdown, Tasks};
-use tokio::sync::{Notify, Semaphore};
+use platform::{Env, Listener, Shutdown, TaskHandle, Tasks};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::ground::Ground;
-use crate::history::History;
+use crate::history::{History, MAX_UNWRITTEN};
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::service::Service;
+use crate::shelf::Shelf;
+use crate::verdict_log::VerdictLog;
 use crate::{ground, http, link};
 
 /// How long judgements under way may take after the shutdown.
@@ -33,6 +36,14 @@ pub enum Error {
         key: &'static str,
         /// Its value.
         address: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The verdict history cannot be opened.
+    #[error("state_dir {}: verdict history: {error}; make it readable and writable", path.display())]
+    History {
+        /// Its directory.
+        path: PathBuf,
         /// Why not.
         error: std::io::Error,
     },
@@ -58,7 +69,7 @@ impl Reload {
 /// when this returns or is dropped.
 ///
 /// # Errors
-/// An address cannot be listened on. A policy that cannot be loaded is no error here: everything
+/// An address cannot be listened on, or the history cannot be opened. A policy that cannot be loaded is no error here: everything
 /// is rejected with `policy_load_error` until one is.
 pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
     run_reloadable(env, config, shutdown, Reload::new()).await
@@ -78,7 +89,7 @@ pub async fn run_reloadable(
     let operators = listen(&env, "http_addr", &config.http_addr).await?;
     let tasks = OwnTasks(env.tasks.group());
     let env = Env { tasks: tasks.0.clone(), ..env };
-    let service = Arc::new(build(env, &config, shutdown.clone()));
+    let (service, writing) = build(env, &config, shutdown.clone())?;
     announce(&service, gateways.as_ref(), operators.as_ref());
 
     let on_loopback = operators.local_addr().ip().is_loopback();
@@ -96,6 +107,12 @@ pub async fn run_reloadable(
     if timeout(DRAIN_GRACE, links.acquire_many(all)).await.is_err() {
         tracing::warn!("judgements still under way are cut off");
     }
+    service.history.close();
+    if let Some(writing) = writing
+        && timeout(DRAIN_GRACE, writing).await.is_err()
+    {
+        tracing::warn!("the last verdicts are not in the history on disk");
+    }
     tokio::time::sleep(LINGER).await;
     tasks.end().await;
     Ok(())
@@ -106,17 +123,42 @@ async fn listen(env: &Env, key: &'static str, address: &str) -> Result<Box<dyn L
     listening.map_err(|error| Error::Listen { key, address: address.to_owned(), error })
 }
 
-fn build(env: Env, config: &Config, shutdown: Shutdown) -> Service {
-    Service {
-        policies: Policies::load(Arc::clone(&env.storage), config.policy_file.clone()),
+/// Whoever writes the history down; it ends once the history is closed.
+type Writing = Option<TaskHandle<()>>;
+
+fn build(env: Env, config: &Config, shutdown: Shutdown) -> Result<(Arc<Service>, Writing), Error> {
+    let metrics = Arc::new(Metrics::new());
+    let (history, writing) = open_history(&env, config, &metrics)?;
+    let state_dir = config.state_dir.as_deref();
+    let service = Service {
+        policies: Policies::load(Arc::clone(&env.storage), config.policy_file.clone(), state_dir),
         ground: Ground::new(&env, config.node.as_ref()),
-        history: History::new(config.verdict_history_size),
-        metrics: Metrics::new(),
+        history,
+        shelf: Shelf::new(config.kept_templates),
+        metrics,
         shutdown,
         http_api_key: config.http_api_key.clone(),
         started_at_ms: env.wall.unix_ms(),
         env,
-    }
+    };
+    Ok((Arc::new(service), writing))
+}
+
+fn open_history(
+    env: &Env,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(History, Writing), Error> {
+    let size = config.verdict_history_size;
+    let Some(state_dir) = &config.state_dir else {
+        return Ok((History::new(size, Vec::new(), None), None));
+    };
+    let path = state_dir.join("verdicts");
+    let (log, earlier) = VerdictLog::open(Arc::clone(&env.storage), path.clone(), size)
+        .map_err(|error| Error::History { path, error })?;
+    let (writer, unwritten) = mpsc::channel(MAX_UNWRITTEN);
+    let writing = env.tasks.spawn("verdict_log", log.write(unwritten, Arc::clone(metrics)));
+    Ok((History::new(size, earlier, Some(writer)), Some(writing)))
 }
 
 fn announce(service: &Service, gateways: &dyn Listener, operators: &dyn Listener) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use platform::Storage;
@@ -34,8 +35,14 @@ pub struct Config {
     pub http_api_key: Option<SecretString>,
     /// The operator's bitcoind; without one there is no mempool view and no proposal check.
     pub node: Option<NodeConfig>,
+    /// Where the verdict history, and policies put in force over HTTP, outlive the process; without
+    /// one they are kept in memory only.
+    pub state_dir: Option<PathBuf>,
     /// How many verdicts `/api/v1/verdicts` remembers, 1 to 100000. Default 1000.
     pub verdict_history_size: usize,
+    /// How many templates are kept with their bytes for dry runs, 0 to 1000 and 64 MiB in all.
+    /// Default 16.
+    pub kept_templates: usize,
     /// How many gateways may be connected at once, 1 to 10000. Default 64.
     pub max_links: usize,
     /// How log lines look.
@@ -70,7 +77,9 @@ impl Default for Config {
             policy_file: None,
             http_api_key: None,
             node: None,
+            state_dir: None,
             verdict_history_size: 1000,
+            kept_templates: 16,
             max_links: 64,
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
@@ -123,8 +132,10 @@ impl Config {
             policy_file,
             http_api_key,
             node,
-            verdict_history_size: size(from, "verdict_history_size", 1000, 100_000),
-            max_links: size(from, "max_links", 64, 10_000),
+            state_dir: from.text("state_dir").map(PathBuf::from),
+            verdict_history_size: size(from, "verdict_history_size", 1000, 1..=100_000),
+            kept_templates: size(from, "kept_templates", 16, 0..=1000),
+            max_links: size(from, "max_links", 64, 1..=10_000),
             log_format: from
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             log_filter: from.text("log_filter").unwrap_or(default.log_filter),
@@ -153,7 +164,11 @@ impl Config {
         if self.http_api_key.is_some() {
             line("http_api_key", quoted("[redacted]"));
         }
+        if let Some(directory) = &self.state_dir {
+            line("state_dir", quoted(&directory.to_string_lossy()));
+        }
         line("verdict_history_size", self.verdict_history_size.to_string());
+        line("kept_templates", self.kept_templates.to_string());
         line("max_links", self.max_links.to_string());
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -204,7 +219,10 @@ fn override_from(environment: &BTreeMap<String, String>, table: &mut Table, orig
 }
 
 fn is_number(key: &str) -> bool {
-    key.ends_with("_size") || key.ends_with("_ms") || key.starts_with("max_")
+    key.ends_with("_size")
+        || key == "kept_templates"
+        || key.ends_with("_ms")
+        || key.starts_with("max_")
 }
 
 fn address(from: &mut TableReader, key: &'static str, default: String) -> String {
@@ -251,8 +269,13 @@ fn nonempty(
     Some(secret)
 }
 
-fn size(from: &mut TableReader, key: &'static str, default: u64, max: u64) -> usize {
-    usize::try_from(from.integer(key, default, 1..=max)).expect("bounded well below 2^32")
+fn size(
+    from: &mut TableReader,
+    key: &'static str,
+    default: u64,
+    range: RangeInclusive<u64>,
+) -> usize {
+    usize::try_from(from.integer(key, default, range)).expect("bounded well below 2^32")
 }
 
 fn is_loopback(address: &str) -> bool {

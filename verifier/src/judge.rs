@@ -12,16 +12,27 @@ use crate::ground::{self, NodeSays, Sight};
 /// How far ahead of our clock a header's time may be, in seconds (`MAX_FUTURE_BLOCK_TIME`).
 const MAX_FUTURE_BLOCK_SECS: u64 = 2 * 60 * 60;
 
-/// Judges a whole proposal at `now_ms` (Unix milliseconds) by all that needs no waiting: the
-/// operator's rules first, which are quick, then the bytes, then the mempool.
+/// What a proposal is judged among.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The moment of the judgement, in Unix milliseconds.
+    pub(crate) now_ms: u64,
+    /// How many transactions the mempool holds, where that is known.
+    pub(crate) mempool_tx: Option<u64>,
+    /// What to compare the template with; `None`: not now, the check is skipped.
+    pub(crate) mempool: Option<Sight>,
+}
+
+/// Judges a whole proposal by all that needs no waiting: the operator's rules first, which are
+/// quick, then the bytes, then the mempool.
 pub(crate) fn judge(
     policy: &Policy,
     propose: &TemplatePropose,
     block: &[u8],
-    now_ms: u64,
-    sight: &Sight,
+    around: &Surroundings,
 ) -> Verdict {
-    let facts = TemplateFacts::of(propose, PROTOCOL_VERSION, now_ms, sight.measured_tx());
+    let (now_ms, mempool_tx) = (around.now_ms, around.mempool_tx);
+    let facts = TemplateFacts::of(propose, PROTOCOL_VERSION, now_ms, mempool_tx);
     let outcome = policy::judge(policy, &facts);
     let mut checks = Checks::default();
     if let Some(rejection) = outcome.rejection {
@@ -30,7 +41,7 @@ pub(crate) fn judge(
         return Verdict { policy_context: Some(outcome.context), ..verdict };
     }
     checks.policy = CheckOutcome::Passed;
-    match judge_bytes(policy, propose, block, now_ms, sight, &mut checks) {
+    match judge_bytes(policy, propose, block, around, &mut checks) {
         Ok(()) => Verdict::accepted(outcome.context, outcome.warnings, checks),
         Err(failure) => {
             let verdict = Verdict::rejected(failure.code, failure.detail, checks);
@@ -43,17 +54,16 @@ fn judge_bytes(
     policy: &Policy,
     propose: &TemplatePropose,
     block: &[u8],
-    now_ms: u64,
-    sight: &Sight,
+    around: &Surroundings,
     checks: &mut Checks,
 ) -> Result<(), ConsensusFailure> {
     let mut derived = None;
     if policy.consensus.enforce {
         checks.consensus = CheckOutcome::Failed;
-        derived = Some(re_derive(policy, propose, block, now_ms)?);
+        derived = Some(re_derive(policy, propose, block, around.now_ms)?);
         checks.consensus = CheckOutcome::Passed;
     }
-    if policy.mempool.enforce {
+    if let Some(sight) = around.mempool.as_ref().filter(|_| policy.mempool.enforce) {
         let txids = derived.map_or_else(|| decoded(block), Ok)?;
         let compared = ground::compare(&policy.mempool, sight, &txids);
         checks.mempool = match &compared {

@@ -9,6 +9,9 @@
 
 mod app;
 mod config;
+mod csv;
+mod dry_run;
+mod explain;
 mod ground;
 mod history;
 mod http;
@@ -18,7 +21,11 @@ mod metrics;
 mod policies;
 mod queue;
 mod service;
+mod shelf;
+mod stats;
+mod verdict_log;
 
 pub use app::{Error, Reload, run, run_reloadable};
 pub use config::{Config, ConfigProblem, LogFormat, NodeConfig, Origins};
+pub use explain::{Assume, ExplainError, Explanation, explain};
 pub use policies::check_policy_file;

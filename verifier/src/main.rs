@@ -5,17 +5,19 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand};
 use platform::{Env, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use verifier::{Config, ConfigProblem, LogFormat, Reload, check_policy_file};
+use verifier::{Assume, Config, ConfigProblem, LogFormat, Reload, check_policy_file};
 
 /// Judges block templates against policy and consensus.
 #[derive(Parser)]
 #[command(name = "verifier", version)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The configuration file (TOML); without one everything has its default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -28,10 +30,39 @@ struct Arguments {
     print_config: bool,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Judges a saved template and shows each rule, its input, its limit and the result; ends with
+    /// 0 if it is accepted, 1 if not, 2 if that cannot be told.
+    Explain(Explain),
+}
+
+#[derive(Args)]
+struct Explain {
+    /// The template as /api/v1/template serves it.
+    #[arg(long, value_name = "FILE")]
+    template: PathBuf,
+    /// The policy to judge by.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// How old the template is taken to be.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    age_ms: u64,
+    /// How many transactions the mempool is taken to hold; without it, nobody measured it.
+    #[arg(long, value_name = "COUNT")]
+    mempool_tx: Option<u64>,
+}
+
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let env = platform::real::env();
+    if let Some(Command::Explain(wanted)) = &arguments.command {
+        return Ok(explain(&env, wanted).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }));
+    }
     let config = match read_config(&env, &arguments) {
         Ok(config) => config,
         Err(problems) => {
@@ -54,6 +85,20 @@ async fn main() -> Result<ExitCode> {
     heed_signals(&env, &shutdown, &reload)?;
     verifier::run_reloadable(env, config, shutdown, reload).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn explain(env: &Env, wanted: &Explain) -> Result<ExitCode> {
+    let policy = check_policy_file(env.storage.as_ref(), &wanted.policy).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!(problems.join("\n"))
+    })?;
+    let template = &wanted.template;
+    let lines = env.storage.read(template).with_context(|| template.display().to_string())?;
+    let assume = Assume { age_ms: wanted.age_ms, mempool_tx: wanted.mempool_tx };
+    let explanation = verifier::explain(&lines, &policy, assume)
+        .with_context(|| template.display().to_string())?;
+    print!("{explanation}");
+    Ok(if explanation.verdict.accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn read_config(env: &Env, arguments: &Arguments) -> Result<Config, Vec<ConfigProblem>> {

@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) waiting: Gauge,
     pub(crate) unknown_messages: Counter,
     pub(crate) dropped_lines: Counter,
+    pub(crate) history_lost: Counter,
 }
 
 impl Metrics {
@@ -74,6 +75,7 @@ impl Metrics {
             waiting: Gauge::default(),
             unknown_messages: Counter::default(),
             dropped_lines: Counter::default(),
+            history_lost: Counter::default(),
         };
         metrics.register();
         metrics
@@ -119,6 +121,11 @@ impl Metrics {
             "dropped_lines",
             "Lines that answer nothing we asked for",
             self.dropped_lines.clone(),
+        );
+        registry.register(
+            "history_lost",
+            "Verdicts that are not in the history on disk",
+            self.history_lost.clone(),
         );
         self.register_ground();
     }

@@ -4,22 +4,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use platform::{Env, Shutdown};
+use policy::TemplateFacts;
 use secrecy::SecretString;
-use verifier_protocol::{Checks, TemplatePropose, TemplateVerdict, Verdict, VerdictCode};
+use verifier_protocol::{
+    Checks, PROTOCOL_VERSION, TemplatePropose, TemplateVerdict, Verdict, VerdictCode,
+};
 
 use crate::ground::{Ground, NodeSays};
 use crate::history::{Entry, History};
-use crate::judge;
+use crate::judge::{self, Surroundings};
 use crate::metrics::Metrics;
 use crate::policies::{Policies, Versioned};
 use crate::queue::Proposal;
+use crate::shelf::{Kept, Shelf};
 
 pub(crate) struct Service {
     pub(crate) env: Env,
     pub(crate) policies: Policies,
     pub(crate) ground: Ground,
     pub(crate) history: History,
-    pub(crate) metrics: Metrics,
+    pub(crate) shelf: Shelf,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     pub(crate) http_api_key: Option<SecretString>,
     pub(crate) started_at_ms: u64,
@@ -29,20 +34,19 @@ impl Service {
     /// Judges a proposal, away from the event loop.
     pub(crate) async fn judge(self: Arc<Self>, proposal: Proposal) -> Judged {
         let Proposal { propose, block, complete_at } = proposal;
-        let (verdict, policy_hash, propose) = match self.policies.current() {
-            Err(problems) => (judge::without_policy(&problems), String::new(), propose),
+        let now_ms = self.env.wall.unix_ms();
+        let (policy_hash, mut judged) = match self.policies.current() {
+            Err(problems) => {
+                let verdict = judge::without_policy(&problems);
+                (String::new(), Judged::outright(propose, verdict))
+            }
             Ok(versioned) => {
-                let hash = versioned.hash.clone();
-                let (verdict, propose) = self.judge_by(versioned, propose, block).await;
-                (verdict, hash, propose)
+                (versioned.hash.clone(), self.judge_by(versioned, propose, block, now_ms).await)
             }
         };
         let judged_in_us = u64::try_from(complete_at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let proposal_id = propose.proposal_id;
-        Judged {
-            propose,
-            verdict: TemplateVerdict { proposal_id, verdict, policy_hash, judged_in_us },
-        }
+        judged.verdict = TemplateVerdict { policy_hash, judged_in_us, ..judged.verdict };
+        judged
     }
 
     async fn judge_by(
@@ -50,32 +54,45 @@ impl Service {
         versioned: Arc<Versioned>,
         propose: TemplatePropose,
         block: Vec<u8>,
-    ) -> (Verdict, TemplatePropose) {
-        let now_ms = self.env.wall.unix_ms();
+        now_ms: u64,
+    ) -> Judged {
         let sight = self.ground.sight(&versioned.policy);
+        let mempool_tx = sight.measured_tx();
+        let around = Surroundings { now_ms, mempool_tx, mempool: Some(sight) };
         let proposal_check = versioned.policy.node.proposal_check;
-        let (verdict, propose, block) = platform::offload(&self.env.cpu, move || {
+        let (mut verdict, propose, block) = platform::offload(&self.env.cpu, move || {
             let judged = catch_unwind(AssertUnwindSafe(|| {
-                judge::judge(&versioned.policy, &propose, &block, now_ms, &sight)
+                judge::judge(&versioned.policy, &propose, &block, &around)
             }));
-            (judged.unwrap_or_else(|_| panicked()), propose, block)
+            (judged.unwrap_or_else(|_| panicked()), propose, Arc::new(block))
         })
         .await;
-        if !(verdict.accepted && proposal_check) {
-            return (verdict, propose);
+        if verdict.accepted && proposal_check {
+            verdict = self.ask_node(verdict, &propose, Arc::clone(&block)).await;
         }
+        let judged = Judged::outright(propose, verdict);
+        Judged { by_bytes: Some(ByBytes { now_ms, mempool_tx, block }), ..judged }
+    }
+
+    /// A second opinion on an accepting verdict.
+    async fn ask_node(
+        &self,
+        verdict: Verdict,
+        propose: &TemplatePropose,
+        block: Arc<Vec<u8>>,
+    ) -> Verdict {
         let says = self.ground.proposal(&self.env.cpu, block).await;
         self.metrics.node_said(&says);
         if let NodeSays::Nothing { cause, detail } = &says {
             let proposal_id = propose.proposal_id.0;
             tracing::warn!(proposal_id, cause, detail, "the node did not judge the proposal");
         }
-        (judge::heed_node(verdict, &says), propose)
+        judge::heed_node(verdict, &says)
     }
 
     /// Counts and remembers a verdict.
     pub(crate) fn record(&self, judged: &Judged) {
-        let Judged { propose, verdict } = judged;
+        let Judged { propose, verdict, by_bytes } = judged;
         self.metrics.judged(verdict);
         tracing::info!(
             gateway = propose.gateway_instance_id,
@@ -85,14 +102,31 @@ impl Service {
             reason_detail = verdict.verdict.reason_detail,
             "template judged"
         );
-        self.history.push(Entry {
+        let judged_at_ms =
+            by_bytes.as_ref().map_or_else(|| self.env.wall.unix_ms(), |judged| judged.now_ms);
+        let mempool_tx = by_bytes.as_ref().and_then(|judged| judged.mempool_tx);
+        let pushed = self.history.push(Entry {
             seq: 0,
-            judged_at_ms: self.env.wall.unix_ms(),
+            judged_at_ms,
             gateway_instance_id: propose.gateway_instance_id.clone(),
             height: propose.height,
             prev_hash: propose.prev_hash.clone(),
             verdict: verdict.clone(),
+            facts: TemplateFacts::of(propose, PROTOCOL_VERSION, judged_at_ms, mempool_tx),
         });
+        if !pushed.will_be_written {
+            self.metrics.history_lost.inc();
+        }
+        if let Some(ByBytes { block, .. }) = by_bytes {
+            self.shelf.push(Kept {
+                seq: pushed.seq,
+                judged_at_ms,
+                mempool_tx,
+                propose: propose.clone(),
+                block: Arc::clone(block),
+                verdict: verdict.clone(),
+            });
+        }
     }
 
     /// Reads the policy file again and says in the log what came of it.
@@ -117,6 +151,14 @@ impl Service {
 pub(crate) struct Judged {
     pub(crate) propose: TemplatePropose,
     pub(crate) verdict: TemplateVerdict,
+    by_bytes: Option<ByBytes>,
+}
+
+/// What a judgement went by that the proposal does not say.
+struct ByBytes {
+    now_ms: u64,
+    mempool_tx: Option<u64>,
+    block: Arc<Vec<u8>>,
 }
 
 impl Judged {
@@ -128,7 +170,7 @@ impl Judged {
             policy_hash: String::new(),
             judged_in_us: 0,
         };
-        Self { propose, verdict }
+        Self { propose, verdict, by_bytes: None }
     }
 }
 

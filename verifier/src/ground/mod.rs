@@ -52,7 +52,7 @@ impl Ground {
     }
 
     /// Puts a block to the node's proposal mode.
-    pub(crate) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Vec<u8>) -> NodeSays {
+    pub(crate) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Arc<Vec<u8>>) -> NodeSays {
         match &self.node {
             Some(node) => node.proposal(cpu, block).await,
             None => NodeSays::Nothing { cause: "no_node", detail: NO_NODE.to_owned() },

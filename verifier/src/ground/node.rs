@@ -56,10 +56,10 @@ impl Node {
         read.map_err(|error| RpcError::Malformed(format!("getrawmempool: {error}")))
     }
 
-    pub(super) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Vec<u8>) -> NodeSays {
+    pub(super) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Arc<Vec<u8>>) -> NodeSays {
         let asking = async {
             let params = offload(cpu, move || {
-                let data = const_hex::encode(block);
+                let data = const_hex::encode(block.as_slice());
                 json!([{ "mode": "proposal", "data": data, "rules": ["segwit"] }])
             });
             let params = params.await;

@@ -5,4 +5,5 @@
 mod ground;
 mod links;
 mod operators;
+mod records;
 mod world;

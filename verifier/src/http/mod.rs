@@ -1,35 +1,33 @@
 //! What operators and probes are served.
 
+mod policy;
+mod verdicts;
+
 use std::sync::Arc;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use policy::table::Problem;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use crate::history::Page;
-use crate::policies::Versioned;
 use crate::service::Service;
-
-/// The most verdicts in one page.
-const MAX_PAGE: usize = 1000;
-/// Verdicts in a page that asks for no number.
-const DEFAULT_PAGE: usize = 100;
 
 /// The routes. `on_loopback`: only this machine can reach them, so no key is asked for.
 pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
     let guarded = Router::new()
         .route("/status", get(status))
-        .route("/api/v1/verdicts", get(verdicts))
-        .route("/api/v1/policy", get(policy).put(replace_policy).post(replace_policy))
-        .route("/api/v1/policy/reload", post(reload_policy));
+        .route("/api/v1/verdicts", get(verdicts::page))
+        .route("/api/v1/stats", get(verdicts::stats))
+        .route("/api/v1/template", get(verdicts::template))
+        .route("/api/v1/policy", get(policy::show).put(policy::replace).post(policy::replace))
+        .route("/api/v1/policy/versions", get(policy::versions))
+        .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/policy/dry-run", post(policy::dry_run));
     let guarded = if on_loopback {
         guarded
     } else {
@@ -99,64 +97,11 @@ async fn status(State(service): State<Arc<Service>>) -> Response {
             "transactions": sight.measured_tx(),
             "age_ms": sight.has_view().then_some(sight.age.as_millis()),
             "failure": sight.failure,
-            "fee_tier": policy::fee_tier(&policy.template, sight.measured_tx()).as_str(),
+            "fee_tier": ::policy::fee_tier(&policy.template, sight.measured_tx()).as_str(),
         },
         "links": service.metrics.links.get(),
         "waiting_proposals": service.metrics.waiting.get(),
-        "verdicts": service.history.total(),
+        "verdicts": service.history.since_start(),
     }))
     .into_response()
-}
-
-/// Which verdicts are asked for.
-#[derive(Deserialize)]
-struct PageQuery {
-    before: Option<u64>,
-    limit: Option<usize>,
-}
-
-async fn verdicts(
-    State(service): State<Arc<Service>>,
-    Query(query): Query<PageQuery>,
-) -> Json<Page> {
-    let limit = query.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    Json(service.history.page(query.before, limit))
-}
-
-async fn policy(State(service): State<Arc<Service>>) -> Response {
-    match service.policies.current() {
-        Ok(versioned) => in_force(&versioned),
-        Err(problems) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": problems}))).into_response()
-        }
-    }
-}
-
-async fn replace_policy(State(service): State<Arc<Service>>, text: String) -> Response {
-    outcome(&service, service.policies.replace(&text))
-}
-
-async fn reload_policy(State(service): State<Arc<Service>>) -> Response {
-    outcome(&service, service.policies.reload())
-}
-
-fn outcome(service: &Service, replaced: Result<Arc<Versioned>, Vec<Problem>>) -> Response {
-    service.metrics.policy_replaced(replaced.is_ok());
-    match replaced {
-        Ok(versioned) => {
-            service.ground.wake();
-            tracing::info!(policy_hash = versioned.hash, "policy replaced");
-            in_force(&versioned)
-        }
-        Err(problems) => {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let body = json!({"error": "policy refused, the old one stays", "problems": problems});
-            (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
-        }
-    }
-}
-
-fn in_force(versioned: &Versioned) -> Response {
-    let body = json!({"policy_hash": versioned.hash, "policy": versioned.policy.to_toml()});
-    Json(body).into_response()
 }
