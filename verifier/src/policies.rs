@@ -1,7 +1,7 @@
 //! The policy in force, how it is replaced, and the versions before it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use platform::Storage;
 use policy::Policy;
@@ -33,6 +33,8 @@ pub(crate) struct Policies {
     /// The operator named the file, so that it must be there.
     file_is_required: bool,
     versions: Option<Versions>,
+    /// One change at a time, so that the file and the policy in force are the same.
+    changing: Mutex<()>,
     /// `Err` only until a first valid policy is loaded: everything is rejected meanwhile.
     current: RwLock<Result<Arc<Versioned>, String>>,
 }
@@ -49,7 +51,8 @@ impl Policies {
         let file_is_required = file.is_some();
         let file = file.or_else(|| state_dir.map(|directory| directory.join("policy.toml")));
         let current = RwLock::new(Err("not loaded yet".to_owned()));
-        let policies = Self { storage, file, file_is_required, versions, current };
+        let changing = Mutex::new(());
+        let policies = Self { storage, file, file_is_required, versions, changing, current };
         if let Err(problems) = policies.reload() {
             policies.put(Err(join(&problems)));
         }
@@ -63,6 +66,7 @@ impl Policies {
 
     /// Reads the file again. The policy in force stays when the file has problems.
     pub(crate) fn reload(&self) -> Result<Arc<Versioned>, Vec<Problem>> {
+        let _changing = self.change();
         let storage = self.storage.as_ref();
         let policy = match &self.file {
             Some(file) if !self.file_is_required => read_kept(storage, file)?,
@@ -74,6 +78,7 @@ impl Policies {
     /// Takes the text as the new policy, and writes it to the file where there is one.
     pub(crate) fn replace(&self, text: &str) -> Result<Arc<Versioned>, Vec<Problem>> {
         let policy = Policy::from_toml(text)?;
+        let _changing = self.change();
         if let Some(file) = &self.file {
             self.storage.write_atomic(file, text.as_bytes()).map_err(|error| {
                 vec![Problem::new(
@@ -93,6 +98,10 @@ impl Policies {
     /// The hashes of the kept versions, in the order in which they were last put in force.
     pub(crate) fn versions(&self) -> Vec<String> {
         self.versions.as_ref().map(Versions::hashes).unwrap_or_default()
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, policy: Policy) -> Arc<Versioned> {
@@ -115,19 +124,16 @@ impl Policies {
 struct Versions {
     storage: Arc<dyn Storage>,
     directory: PathBuf,
-    /// One change at a time: each lists the directory before it writes.
-    changing: Mutex<()>,
 }
 
 impl Versions {
     fn new(storage: &Arc<dyn Storage>, state_dir: &Path) -> Self {
         let directory = state_dir.join("policies");
-        Self { storage: Arc::clone(storage), directory, changing: Mutex::new(()) }
+        Self { storage: Arc::clone(storage), directory }
     }
 
     /// Keeps a version as the latest; the oldest give way.
     fn keep(&self, versioned: &Versioned) -> std::io::Result<()> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.storage.create_dir_all(&self.directory)?;
         let mut names = self.names();
         let number = names.last().and_then(|name| number(name)).map_or(1, |last| last + 1);

@@ -132,6 +132,44 @@ async fn verdicts_come_as_a_table_and_as_figures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hundred_swaps_under_load_leave_each_verdict_with_its_policy() {
+    const SWAPS: u64 = 100;
+    let world = World::start().await;
+    let mut gateway = world.gateway().await;
+    let mut by_hash = std::collections::BTreeMap::new();
+    let swapping = async {
+        for swap in 1..=SWAPS {
+            // Half of them refuse the template's average of 1000.
+            let min = if swap % 2 == 0 { 1000 - swap } else { 1000 + swap };
+            let policy = format!("[policy]\nmin_avg_fee_hi = {min}\n");
+            by_hash.insert(Policy::from_toml(&policy).unwrap().content_hash(), min <= 1000);
+            let (status, _) = world.http(LOCAL, "PUT /api/v1/policy", "", &policy).await;
+            assert_eq!(status, 200);
+            let (status, _) = world.http(LOCAL, "PUT /api/v1/policy", "", "[polcy]").await;
+            assert_eq!(status, 422, "a broken one changes nothing");
+        }
+    };
+    let judging = async {
+        let mut verdicts = Vec::new();
+        for id in 1..=5 * SWAPS {
+            gateway.propose(&Template::new(id, 1)).await;
+            verdicts.push(gateway.verdict().await);
+        }
+        verdicts
+    };
+    let before = Policy::from_toml("[policy]\nmin_avg_fee_hi = 1\n").unwrap().content_hash();
+    let ((), verdicts) = tokio::join!(swapping, judging);
+    by_hash.insert(before, true);
+    let mut judged_by = std::collections::BTreeSet::new();
+    for judged in verdicts {
+        assert_eq!(by_hash.get(&judged.policy_hash), Some(&judged.verdict.accepted), "{judged:?}");
+        judged_by.insert(judged.policy_hash);
+    }
+    assert!(judged_by.len() > 50, "only {} of the policies judged anything", judged_by.len());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn verdicts_and_policies_outlive_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let start = || {
