@@ -29,6 +29,8 @@ pub mod auth;
 pub mod channel;
 pub mod event;
 pub mod forward;
+pub mod hashes;
+pub mod hashrate;
 pub mod ids;
 pub mod job;
 pub mod limits;
@@ -36,12 +38,14 @@ pub mod mode;
 mod moment;
 pub mod prevhash;
 pub mod reason;
+pub mod roster;
 #[cfg(test)]
 mod sample;
 pub mod session;
 pub mod share;
 mod shared;
 pub mod target;
+pub mod vardiff;
 
 pub use moment::Moment;
 pub use shared::{SharedBounds, SharedState};

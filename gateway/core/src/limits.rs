@@ -1,5 +1,7 @@
 //! Bounds that no setting can lift: what a peer, a source or a verifier can make the gateway hold.
 
+use std::time::Duration;
+
 /// Jobs of the current tip that one channel remembers. A refresh beyond it forgets the oldest,
 /// whose late shares then get `template_cache_miss`.
 pub const MAX_JOBS_PER_CHANNEL: usize = 64;
@@ -20,3 +22,7 @@ pub const EXTRANONCE_BYTES: usize = 24;
 
 /// Wait that a pool may ask for with `Retry-After`, in seconds; longer wishes are cut to this.
 pub const MAX_RETRY_AFTER_SECS: u64 = 60;
+
+/// Age at which a channel's job is renewed with a later `ntime` if no better work came meanwhile,
+/// so that a miner gets a job at least once a minute.
+pub const JOB_REFRESH: Duration = Duration::from_secs(55);

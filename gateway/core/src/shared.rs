@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::channel::{ExtranonceAllocator, ExtranonceIndex};
-use crate::ids::{InstanceId, ShareId, TemplateId};
+use crate::ids::{InstanceId, ShareId, TemplateId, WorkerId};
 use crate::job::Work;
 use crate::limits::EXTRANONCE_BYTES;
 use crate::moment::Moment;
 use crate::prevhash::Verdict;
+use crate::roster::{ChannelKey, ChannelReport, Roster, WorkerReport};
 use crate::share::ReplayWindow;
 
 /// State that every session and the switch of one gateway share: held in an [`Arc`], each part
@@ -20,6 +22,7 @@ pub struct SharedState {
     replay: Mutex<ReplayWindow>,
     extranonces: Mutex<ExtranonceAllocator>,
     templates: Mutex<TemplateCache>,
+    roster: Mutex<Roster>,
     submissions: AtomicU64,
     work_is_withheld: AtomicBool,
 }
@@ -43,6 +46,7 @@ impl SharedState {
             replay: Mutex::new(ReplayWindow::new(bounds.replay_window)),
             extranonces: Mutex::new(ExtranonceAllocator::new(&instance, seed, bounds.channels)),
             templates: Mutex::new(TemplateCache { size: bounds.templates, ..Default::default() }),
+            roster: Mutex::default(),
             submissions: AtomicU64::new(started.unix_ms << 20),
             work_is_withheld: AtomicBool::new(false),
             instance,
@@ -67,6 +71,32 @@ impl SharedState {
     /// Templates held now.
     pub fn templates(&self) -> usize {
         lock(&self.templates).held.len()
+    }
+
+    /// Up to `limit` open channels of all connections with their hash rates as of `now` (on the
+    /// clock of [`Moment::mono`]), in order, from the one behind `after`.
+    pub fn channel_reports(
+        &self,
+        after: Option<ChannelKey>,
+        limit: usize,
+        now: Duration,
+    ) -> Vec<ChannelReport> {
+        lock(&self.roster).channels(after, limit, now)
+    }
+
+    /// Up to `limit` workers with open channels and their hash rates as of `now`, in the order of
+    /// their names, from the one behind `after`.
+    pub fn worker_reports(
+        &self,
+        after: Option<&WorkerId>,
+        limit: usize,
+        now: Duration,
+    ) -> Vec<WorkerReport> {
+        lock(&self.roster).workers(after, limit, now)
+    }
+
+    pub(crate) fn roster(&self) -> &Mutex<Roster> {
+        &self.roster
     }
 
     /// Remembers an accepted share; false if it was accepted before.
@@ -158,6 +188,6 @@ impl Drop for ExtranonceLease {
 }
 
 /// Every critical section leaves its data whole, so a panic elsewhere does not spoil them.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! The configuration in the terms of the core.
 
+use gateway_core::vardiff::Aim;
 use gateway_core::{auth, forward, prevhash, session};
 
 use crate::config::{AuthMode, Config, ShareConfig};
@@ -40,7 +41,10 @@ pub(super) fn session_settings(config: &Config) -> session::Settings {
         version_rolling_mask: config.gateway.version_rolling_mask,
         difficulty: session::DifficultySettings {
             initial: share.initial_difficulty,
-            shares_per_minute: Some(vardiff.target_shares_per_minute),
+            aim: Some(Aim {
+                shares_per_minute: vardiff.target_shares_per_minute,
+                interval: vardiff.retarget_interval,
+            }),
             least: vardiff.min_difficulty,
             most: vardiff.max_difficulty,
         },

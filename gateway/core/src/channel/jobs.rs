@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bitcoin::BlockHash;
 
+use crate::hashes::Hashes;
 use crate::ids::JobId;
 use crate::job::Work;
 use crate::limits::MAX_JOBS_PER_CHANNEL;
+use crate::moment::Moment;
 use crate::target::{Difficulty, Target};
 
 /// One job as it was sent.
@@ -21,8 +23,22 @@ pub(crate) struct Job {
     /// The target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
     pub(crate) target: Target,
     pub(crate) difficulty: Difficulty,
+    /// What a share on it stands for.
+    pub(crate) hashes: Hashes,
     pub(crate) min_ntime: u32,
     pub(crate) sent: Duration,
+}
+
+impl Job {
+    /// The least `ntime` of a job that follows on the same tip now. Another template brings its own
+    /// time and need only not go back; the same one has grown older by as much as has passed.
+    pub(crate) fn time_for(&self, next: &Work, now: Moment) -> u32 {
+        if self.work.template_id() != next.template_id() {
+            return self.min_ntime;
+        }
+        let passed = now.mono.saturating_sub(self.sent).as_secs();
+        self.min_ntime.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
+    }
 }
 
 /// Jobs by number. Numbers count from 1 and are never used again, so what is neither here nor ahead

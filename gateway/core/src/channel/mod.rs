@@ -1,5 +1,6 @@
 //! Channels: their search space, their targets, the jobs they were given.
 
+pub(crate) mod difficulty;
 mod extranonce;
 pub(crate) mod jobs;
 pub(crate) mod standard;

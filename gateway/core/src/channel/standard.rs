@@ -1,18 +1,25 @@
 //! A standard channel: the miner varies the header, the coinbase is ours.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::hashes::Hash as _;
 use sv2_wire::mining::{NewMiningJob, SetNewPrevHash, SetTarget};
 use sv2_wire::{Message as _, U256};
 
+use super::difficulty;
 use super::jobs::{Job, JobBook};
+use crate::hashes::Hashes;
 use crate::ids::{ChannelId, JobId, WorkerId};
 use crate::job::Work;
+use crate::limits::JOB_REFRESH;
 use crate::moment::Moment;
+use crate::roster::Listing;
+use crate::session::DifficultySettings;
 use crate::share::lifecycle::AckBatch;
 use crate::shared::ExtranonceLease;
 use crate::target::Target;
+use crate::vardiff::{Aim, Vardiff};
 
 /// One open standard channel.
 #[derive(Debug)]
@@ -22,37 +29,145 @@ pub(crate) struct StandardChannel {
     pub(crate) extranonce: ExtranonceLease,
     /// What jobs sent from now on are worth.
     pub(crate) target: Target,
+    /// The easiest target that the miner takes.
+    pub(crate) max_target: Target,
+    /// The hash rate that the miner stated last; zero is none.
+    pub(crate) stated_rate: f64,
+    /// Begins with the first job.
+    pub(crate) vardiff: Option<Vardiff>,
     pub(crate) jobs: JobBook,
     pub(crate) acks: AckBatch,
+    pub(crate) listing: Listing,
 }
 
 impl StandardChannel {
     /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash
     /// then starts, else as a job to start at once.
-    pub(crate) fn offer(&mut self, work: &Arc<Work>, now: Moment, out: &mut Vec<u8>) {
+    pub(crate) fn offer(
+        &mut self,
+        work: &Arc<Work>,
+        settings: &DifficultySettings,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) {
         let has_it =
             self.jobs.newest().is_some_and(|job| job.work.template_id() == work.template_id());
         if !has_it {
             self.send_job(work, now, out);
         }
+        if self.vardiff.is_none() {
+            let is_stated = self.stated_rate > 0.0;
+            self.vardiff =
+                settings.aim.map(|aim| Vardiff::new(aim, self.target, is_stated, now.mono));
+        }
     }
 
-    /// Grants a harder target: jobs sent before keep theirs, so a fresh one follows at once where it
-    /// may.
-    pub(crate) fn set_target(
+    /// Follows the miner's own statement of its rate and of the easiest target it takes.
+    pub(crate) fn restate(
         &mut self,
-        target: Target,
+        rate: f64,
+        max_target: Target,
+        settings: &DifficultySettings,
         may_send_job: bool,
         now: Moment,
         out: &mut Vec<u8>,
     ) {
-        self.target = target;
-        let maximum_target = U256(target.to_le_bytes());
-        SetTarget { channel_id: self.id.0, maximum_target }.encode_frame(out);
+        self.max_target = max_target;
+        let is_new_rate = rate > 0.0 && rate != self.stated_rate && settings.aim.is_some();
+        self.stated_rate = rate;
+        let wanted =
+            if is_new_rate { difficulty::first_target(settings, rate) } else { self.target };
+        let target = wanted.min(max_target);
+        if target != self.target {
+            self.vardiff = self
+                .vardiff
+                .take()
+                .and(settings.aim)
+                .map(|aim| Vardiff::new(aim, target, is_new_rate, now.mono));
+            self.set_target(target, may_send_job, now, out);
+        }
+    }
+
+    /// Follows changed settings.
+    pub(crate) fn set_aim(&mut self, aim: Option<Aim>) {
+        match (&mut self.vardiff, aim) {
+            (Some(vardiff), Some(aim)) => vardiff.set_aim(aim),
+            (vardiff, _) => *vardiff = None,
+        }
+    }
+
+    /// Counts accepted work.
+    pub(crate) fn credit(&mut self, hashes: Hashes, now: Moment) {
+        self.listing.credit(hashes, now.mono);
+        if let Some(vardiff) = &mut self.vardiff {
+            vardiff.accepted(hashes, now.mono);
+        }
+    }
+
+    /// Gives the channel another target if it should have one, or its job a later time if it has
+    /// not got another for long.
+    pub(crate) fn maintain(
+        &mut self,
+        work: &Arc<Work>,
+        settings: &DifficultySettings,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) {
+        if !self.retarget(settings, now, out)
+            && self.next_refresh().is_some_and(|due| due <= now.mono)
+        {
+            self.send_job(work, now, out);
+        }
+    }
+
+    /// Whether the channel got another target.
+    pub(crate) fn retarget(
+        &mut self,
+        settings: &DifficultySettings,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(wanted) = self.vardiff.as_mut().and_then(|vardiff| vardiff.check(now.mono)) else {
+            return false;
+        };
+        let bounded = wanted.clamp(settings.least, settings.most);
+        let target = Target::from_difficulty(bounded).min(self.max_target);
+        let is_other = target != self.target;
+        if is_other {
+            self.set_target(target, true, now, out);
+        }
+        is_other
+    }
+
+    /// When [`maintain`](Self::maintain) has something to do.
+    pub(crate) fn next_maintenance(&self) -> Option<Duration> {
+        let check = self.vardiff.as_ref().map(Vardiff::next_check);
+        [check, self.next_refresh()].into_iter().flatten().min()
+    }
+
+    fn next_refresh(&self) -> Option<Duration> {
+        self.jobs.newest().map(|job| job.sent + JOB_REFRESH)
+    }
+
+    /// Grants another target: jobs sent before keep theirs, so a fresh one follows at once where it
+    /// may.
+    fn set_target(&mut self, target: Target, may_send_job: bool, now: Moment, out: &mut Vec<u8>) {
+        self.announce_target(target, out);
         let work = self.jobs.newest().map(|job| Arc::clone(&job.work));
         if let Some(work) = work.filter(|_| may_send_job) {
             self.send_job(&work, now, out);
         }
+    }
+
+    /// Sets the target of jobs to come and tells the miner.
+    pub(crate) fn announce_target(&mut self, target: Target, out: &mut Vec<u8>) {
+        self.target = target;
+        self.listing.set_difficulty(target.difficulty());
+        if let Some(vardiff) = &mut self.vardiff {
+            vardiff.set_target(target);
+        }
+        let maximum_target = U256(target.to_le_bytes());
+        SetTarget { channel_id: self.id.0, maximum_target }.encode_frame(out);
     }
 
     fn send_job(&mut self, work: &Arc<Work>, now: Moment, out: &mut Vec<u8>) {
@@ -60,7 +175,7 @@ impl StandardChannel {
         let on_same_tip =
             self.jobs.newest().filter(|newest| newest.work.prev_hash() == work.prev_hash());
         let is_future = on_same_tip.is_none();
-        let earliest = on_same_tip.map_or(0, |newest| newest.min_ntime);
+        let earliest = on_same_tip.map_or(0, |newest| newest.time_for(work, now));
         let min_ntime = template.curtime.max(template.mintime).max(earliest);
         let merkle_root = work.merkle_root(self.extranonce.bytes());
         let JobId(job_id) = self.jobs.issue(Job {
@@ -68,6 +183,7 @@ impl StandardChannel {
             merkle_root,
             target: self.target,
             difficulty: self.target.difficulty(),
+            hashes: Hashes::of_share(self.target),
             min_ntime,
             sent: now.mono,
         });

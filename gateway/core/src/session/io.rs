@@ -14,6 +14,7 @@ use crate::mode::ValidationLevel;
 use crate::prevhash::{Disconnect, Publication};
 use crate::reason::ReasonCode;
 use crate::target::Difficulty;
+use crate::vardiff::Aim;
 
 /// How sessions behave; shared by all of them and replaced as a whole on reload.
 #[derive(Debug)]
@@ -51,14 +52,14 @@ pub struct Settings {
     pub ack_max_delay: Duration,
 }
 
-/// How the first target of a channel is found.
+/// How the target of a channel is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DifficultySettings {
     /// Where nothing better is known (`share.initial_difficulty`).
     pub initial: Difficulty,
-    /// If set, the channel's nominal hash rate decides instead, so that this many shares come a
-    /// minute (`vardiff.target_shares_per_minute`).
-    pub shares_per_minute: Option<f64>,
+    /// If set, the channel's nominal hash rate decides instead, and later what it really does, so
+    /// that shares come as often as this says (`vardiff`).
+    pub aim: Option<Aim>,
     /// Easiest difficulty granted (`vardiff.min_difficulty`).
     pub least: Difficulty,
     /// Hardest difficulty granted (`vardiff.max_difficulty`).

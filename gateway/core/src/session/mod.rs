@@ -88,10 +88,17 @@ impl Session {
             Input::Upstream(available) => self.context.upstream_available = available,
             Input::Settings(settings) => {
                 self.context.quotas.set_rates(&settings);
+                if let Phase::Serving(serving) = &mut self.phase {
+                    serving.set_aim(&settings.difficulty);
+                }
                 self.context.settings = settings;
             }
             Input::Drain => self.leave(ReasonCode::ShutdownDrain, "the gateway is draining", now),
-            Input::Tick => {}
+            Input::Tick => {
+                if let Phase::Serving(serving) = &mut self.phase {
+                    serving.maintain(&mut self.context, now);
+                }
+            }
         }
         self.expire(now);
     }
@@ -114,8 +121,10 @@ impl Session {
             Phase::AwaitSetup(phase) => Some(phase.deadline),
             Phase::AwaitChannel(phase) => Some(phase.deadline),
             Phase::Serving(serving) => {
-                let idle = serving.idle_at(settings.idle_timeout);
-                Some(serving.next_ack(settings.ack_max_delay).map_or(idle, |ack| ack.min(idle)))
+                let idle = Some(serving.idle_at(settings.idle_timeout));
+                let ack = serving.next_ack(settings.ack_max_delay);
+                let maintenance = serving.next_maintenance(&self.context);
+                [idle, ack, maintenance].into_iter().flatten().min()
             }
             Phase::Closed => None,
         }

@@ -15,11 +15,14 @@ use super::context::{Context, code};
 use super::io::{DifficultySettings, Notice};
 use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
+use crate::channel::difficulty::{easiest, first_target, hardest};
 use crate::channel::standard::StandardChannel;
+use crate::hashes::Hashes;
 use crate::ids::{ChannelId, Receipt, SequenceNumber};
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
-use crate::target::{Difficulty, Target};
+use crate::roster::Listing;
+use crate::target::Target;
 
 /// A connection that has, or had, a channel.
 #[derive(Debug)]
@@ -105,26 +108,39 @@ impl Serving {
         }
         let extranonce = context.shared.lease_extranonce().ok_or(WireError::OpenCapacity)?;
         let target = first_target(&settings.difficulty, rate).min(max_target);
+        // A proxy that names a limit of its own may go by that until the first SetTarget, whatever
+        // it is granted here.
+        let names_limit = max_target < easiest(&settings.difficulty);
+        let granted = if names_limit { max_target } else { target };
 
         self.last_channel = ChannelId(self.last_channel.0 + 1);
         let id = self.last_channel;
         context.send(&OpenStandardMiningChannelSuccess {
             request_id: open.request_id,
             channel_id: id.0,
-            target: U256(target.to_le_bytes()),
+            target: U256(granted.to_le_bytes()),
             extranonce_prefix: B032::new(extranonce.bytes()).expect("24 bytes fit 32"),
             group_channel_id: self.group.0,
         });
+        let key = (context.connection_id, id);
+        let listing = Listing::new(&context.shared, key, &worker, target.difficulty(), now.mono);
         let mut channel = StandardChannel {
             id,
             worker,
             extranonce,
             target,
+            max_target,
+            stated_rate: rate,
+            vardiff: None,
             jobs: Default::default(),
             acks: Default::default(),
+            listing,
         };
+        if granted != target {
+            channel.announce_target(target, context.out());
+        }
         if let Some(work) = context.sendable_work() {
-            channel.offer(&work, now, context.out());
+            channel.offer(&work, &settings.difficulty, now, context.out());
         }
         self.channels.insert(id, channel);
         context.notice(Notice::ChannelOpened);
@@ -134,8 +150,47 @@ impl Serving {
     /// Hands the latest work to every channel that does not have it.
     pub(super) fn offer_work(&mut self, context: &mut Context, now: Moment) {
         let Some(work) = context.sendable_work() else { return };
+        let settings = Arc::clone(&context.settings);
         for channel in self.channels.values_mut() {
-            channel.offer(&work, now, context.out());
+            channel.offer(&work, &settings.difficulty, now, context.out());
+        }
+    }
+
+    /// Counts accepted work for its channel, and gives that another target if it should have one.
+    pub(super) fn credit(
+        &mut self,
+        id: ChannelId,
+        hashes: Hashes,
+        context: &mut Context,
+        now: Moment,
+    ) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.credit(hashes, now);
+        if context.sendable_work().is_some() {
+            let settings = Arc::clone(&context.settings);
+            channel.retarget(&settings.difficulty, now, context.out());
+        }
+    }
+
+    /// Renews targets and jobs that are due. Nothing is while work is withheld.
+    pub(super) fn maintain(&mut self, context: &mut Context, now: Moment) {
+        let Some(work) = context.sendable_work() else { return };
+        let settings = Arc::clone(&context.settings);
+        for channel in self.channels.values_mut() {
+            channel.maintain(&work, &settings.difficulty, now, context.out());
+        }
+    }
+
+    /// When [`maintain`](Self::maintain) has something to do, unless work is withheld by then.
+    pub(super) fn next_maintenance(&self, context: &Context) -> Option<Duration> {
+        context.sendable_work()?;
+        self.channels.values().filter_map(StandardChannel::next_maintenance).min()
+    }
+
+    /// Follows changed settings.
+    pub(super) fn set_aim(&mut self, settings: &DifficultySettings) {
+        for channel in self.channels.values_mut() {
+            channel.set_aim(settings.aim);
         }
     }
 
@@ -201,8 +256,8 @@ impl Serving {
         }
     }
 
-    /// Follows the miner to a harder target (SV2 §5.3.7). An easier limit changes nothing by
-    /// itself.
+    /// Follows the miner to a harder target (SV2 §5.3.7) or to another hash rate. An easier limit
+    /// changes nothing by itself.
     fn try_update(
         &mut self,
         update: &UpdateChannel,
@@ -213,15 +268,14 @@ impl Serving {
             .channels
             .get_mut(&ChannelId(update.channel_id))
             .ok_or(WireError::UpdateChannelId)?;
-        hash_rate(update.nominal_hash_rate).ok_or(WireError::UpdateHashRate)?;
+        let rate = hash_rate(update.nominal_hash_rate).ok_or(WireError::UpdateHashRate)?;
+        let settings = Arc::clone(&context.settings);
         let max_target = Target::from_le_bytes(update.maximum_target.0);
-        if max_target < hardest(&context.settings.difficulty) {
+        if max_target < hardest(&settings.difficulty) {
             return Err(WireError::UpdateMaxTarget);
         }
-        if max_target < channel.target {
-            let may_send_job = !context.shared.work_is_withheld();
-            channel.set_target(max_target, may_send_job, now, context.out());
-        }
+        let may_send_job = !context.shared.work_is_withheld();
+        channel.restate(rate, max_target, &settings.difficulty, may_send_job, now, context.out());
         Ok(())
     }
 
@@ -238,18 +292,6 @@ impl Serving {
 /// The rate if it is one: zero means unknown, as a proxy without devices sends it.
 fn hash_rate(nominal: f32) -> Option<f64> {
     (nominal.is_finite() && nominal >= 0.0).then_some(f64::from(nominal))
-}
-
-fn hardest(settings: &DifficultySettings) -> Target {
-    Target::from_difficulty(settings.most)
-}
-
-fn first_target(settings: &DifficultySettings, rate: f64) -> Target {
-    let from_rate = settings
-        .shares_per_minute
-        .and_then(|shares| Difficulty::for_hash_rate(rate, shares))
-        .map(|difficulty| difficulty.clamp(settings.least, settings.most));
-    Target::from_difficulty(from_rate.unwrap_or(settings.initial))
 }
 
 /// Custom jobs need a flag that SetupConnection refuses.

@@ -99,7 +99,9 @@ impl Serving {
                     sequence: share.sequence,
                     difficulty: examined.job.difficulty,
                 });
+                let hashes = examined.job.hashes;
                 accept(share, receipt, channel, &examined, context, now);
+                self.credit(share.channel_id, hashes, context, now);
             }
             (Ok(()), None) => unreachable!("a share is accepted on its header alone"),
         }

@@ -3,6 +3,7 @@
 mod jobs;
 mod opening;
 mod shares;
+mod vardiff;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn settings() -> Settings {
         version_rolling_mask: 0x1fff_ffe0,
         difficulty: DifficultySettings {
             initial: difficulty(TRIVIAL),
-            shares_per_minute: None,
+            aim: None,
             least: difficulty(TRIVIAL),
             most: difficulty(1e12),
         },

@@ -8,6 +8,7 @@ use sv2_wire::{Seq064K, Tlv};
 
 use super::*;
 use crate::sample::{HARD_BITS, tip};
+use crate::vardiff::Aim;
 
 #[rstest]
 #[case::all_served(setup(0, 2, 2, 0b101), &["SetupConnectionSuccess"])]
@@ -69,7 +70,8 @@ fn each_phase_has_its_deadline() {
     };
     assert_eq!(wake(&mut Rig::new(|_| {})), 10_000);
     assert_eq!(wake(&mut Rig::ready(|_| {})), 60_000);
-    assert_eq!(wake(&mut Rig::mining(HARD_BITS, |_| {})), 3_600_000);
+    let idle = |settings: &mut Settings| settings.idle_timeout = Duration::from_secs(40);
+    assert_eq!(wake(&mut Rig::mining(HARD_BITS, idle)), 40_000);
 }
 
 #[rstest]
@@ -192,7 +194,8 @@ fn without_work_a_channel_waits_and_without_a_source_it_is_refused() {
 fn the_first_target_follows_the_hash_rate_within_bounds_and_never_passes_the_miners_own() {
     let granted = |rate: f32, max_target: Target| {
         let mut rig = Rig::ready(|settings| {
-            settings.difficulty.shares_per_minute = Some(6.0);
+            settings.difficulty.aim =
+                Some(Aim { shares_per_minute: 6.0, interval: Duration::from_secs(60) });
             settings.difficulty.most = difficulty(1e6);
         });
         rig.frame(0, &open("a", rate, max_target));

@@ -1,0 +1,146 @@
+//! The channels and workers of all connections with their hash rates, for status pages.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::hashes::Hashes;
+use crate::hashrate::{HashRates, Meter};
+use crate::ids::{ChannelId, ConnectionId, WorkerId};
+use crate::shared::{SharedState, lock};
+use crate::target::Difficulty;
+
+/// A channel among those of all connections.
+pub type ChannelKey = (ConnectionId, ChannelId);
+
+/// One open channel as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelReport {
+    /// Its connection and number.
+    pub key: ChannelKey,
+    /// Whom it was opened for.
+    pub worker: WorkerId,
+    /// Difficulty of jobs sent from now on.
+    pub difficulty: Difficulty,
+    /// Accepted work over time.
+    pub rates: HashRates,
+}
+
+/// One worker as it stands, over all its open channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerReport {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Accepted work over time.
+    pub rates: HashRates,
+}
+
+/// Every open channel, and every worker that has one. Bounded by the channels there may be.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    channels: BTreeMap<ChannelKey, Arc<Entry>>,
+    workers: BTreeMap<WorkerId, Arc<Mutex<Meter>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    worker: WorkerId,
+    difficulty: Mutex<Difficulty>,
+    meter: Mutex<Meter>,
+}
+
+impl Roster {
+    /// Up to `limit` channels in order, from the one behind `after`.
+    pub(crate) fn channels(
+        &self,
+        after: Option<ChannelKey>,
+        limit: usize,
+        now: Duration,
+    ) -> Vec<ChannelReport> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let report = |(key, entry): (&ChannelKey, &Arc<Entry>)| ChannelReport {
+            key: *key,
+            worker: entry.worker.clone(),
+            difficulty: *lock(&entry.difficulty),
+            rates: lock(&entry.meter).rates(now),
+        };
+        self.channels.range((from, Bound::Unbounded)).take(limit).map(report).collect()
+    }
+
+    /// Up to `limit` workers in order, from the one behind `after`.
+    pub(crate) fn workers(
+        &self,
+        after: Option<&WorkerId>,
+        limit: usize,
+        now: Duration,
+    ) -> Vec<WorkerReport> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let report = |(worker, meter): (&WorkerId, &Arc<Mutex<Meter>>)| WorkerReport {
+            worker: worker.clone(),
+            rates: lock(meter).rates(now),
+        };
+        let range = self.workers.range::<WorkerId, _>((from, Bound::Unbounded));
+        range.take(limit).map(report).collect()
+    }
+
+    fn meter_of(&mut self, worker: &WorkerId, now: Duration) -> Arc<Mutex<Meter>> {
+        let new = || Arc::new(Mutex::new(Meter::new(now)));
+        Arc::clone(self.workers.entry(worker.clone()).or_insert_with(new))
+    }
+}
+
+/// A channel's place in the roster; it is struck off when the channel goes.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    key: ChannelKey,
+    entry: Arc<Entry>,
+    worker_meter: Option<Arc<Mutex<Meter>>>,
+    owner: Arc<SharedState>,
+}
+
+impl Listing {
+    pub(crate) fn new(
+        owner: &Arc<SharedState>,
+        key: ChannelKey,
+        worker: &WorkerId,
+        difficulty: Difficulty,
+        now: Duration,
+    ) -> Self {
+        let entry = Arc::new(Entry {
+            worker: worker.clone(),
+            difficulty: Mutex::new(difficulty),
+            meter: Mutex::new(Meter::new(now)),
+        });
+        let mut roster = lock(owner.roster());
+        roster.channels.insert(key, Arc::clone(&entry));
+        let worker_meter = Some(roster.meter_of(worker, now));
+        drop(roster);
+        Self { key, entry, worker_meter, owner: Arc::clone(owner) }
+    }
+
+    /// Counts accepted work for the channel and its worker.
+    pub(crate) fn credit(&self, hashes: Hashes, now: Duration) {
+        lock(&self.entry.meter).add(hashes, now);
+        if let Some(meter) = &self.worker_meter {
+            lock(meter).add(hashes, now);
+        }
+    }
+
+    pub(crate) fn set_difficulty(&self, difficulty: Difficulty) {
+        *lock(&self.entry.difficulty) = difficulty;
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let mut roster = lock(self.owner.roster());
+        roster.channels.remove(&self.key);
+        self.worker_meter = None;
+        let worker = &self.entry.worker;
+        // Only the roster's own is left: meters are handed out under its lock alone.
+        if roster.workers.get(worker).is_some_and(|meter| Arc::strong_count(meter) == 1) {
+            roster.workers.remove(worker);
+        }
+    }
+}
