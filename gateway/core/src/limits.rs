@@ -20,6 +20,12 @@ pub const MAX_SCRIPT_SIG_BYTES: usize = 100;
 /// may roll. Standard channels leave those 16 zero, so both kinds can share one group channel.
 pub const EXTRANONCE_BYTES: usize = 24;
 
+/// Of those, the bytes that an extended channel rolls. They come last.
+pub const ROLLED_EXTRANONCE_BYTES: usize = 16;
+
+/// Bytes of the coinbase behind the extranonce: what a field of the wire holds.
+pub const MAX_COINBASE_SUFFIX_BYTES: usize = 0xffff;
+
 /// Wait that a pool may ask for with `Retry-After`, in seconds; longer wishes are cut to this.
 pub const MAX_RETRY_AFTER_SECS: u64 = 60;
 

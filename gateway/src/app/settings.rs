@@ -39,6 +39,7 @@ pub(super) fn session_settings(config: &Config) -> session::Settings {
         auth: authenticator(config),
         validation: config.gateway.mode.validation_level(share.enhanced),
         version_rolling_mask: config.gateway.version_rolling_mask,
+        extended_channels: config.gateway.extended_channels,
         difficulty: session::DifficultySettings {
             initial: share.initial_difficulty,
             aim: Some(Aim {

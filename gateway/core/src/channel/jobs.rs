@@ -19,7 +19,8 @@ use crate::target::{Difficulty, Target};
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) work: Arc<Work>,
-    pub(crate) merkle_root: [u8; 32],
+    /// Absent where the miner rolls the extranonce: then each share has its own.
+    pub(crate) merkle_root: Option<[u8; 32]>,
     /// The target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
     pub(crate) target: Target,
     pub(crate) difficulty: Difficulty,

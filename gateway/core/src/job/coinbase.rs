@@ -8,7 +8,7 @@ use bitcoin::script::{Builder, PushBytesBuf};
 use super::template::Template;
 use super::work::BuildError;
 use crate::ids::sha256d;
-use crate::limits::{EXTRANONCE_BYTES, MAX_SCRIPT_SIG_BYTES};
+use crate::limits::{EXTRANONCE_BYTES, MAX_COINBASE_SUFFIX_BYTES, MAX_SCRIPT_SIG_BYTES};
 
 /// What the operator puts into every coinbase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,9 @@ impl Coinbase {
             push_output(&mut suffix, 0, script);
         }
         suffix.extend(0u32.to_le_bytes());
+        if suffix.len() > MAX_COINBASE_SUFFIX_BYTES {
+            return Err(BuildError::TooManyPayees { bytes: suffix.len() });
+        }
         Ok(Self { prefix, suffix, has_witness: commitment.is_some() })
     }
 

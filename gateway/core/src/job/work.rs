@@ -72,6 +72,14 @@ pub enum BuildError {
         /// Bytes over the limit.
         excess: usize,
     },
+    /// The outputs do not fit into a job for an extended channel.
+    #[error(
+        "the coinbase outputs take {bytes} bytes of at most 65535; give gateway.payout_outputs fewer"
+    )]
+    TooManyPayees {
+        /// Bytes that they take.
+        bytes: usize,
+    },
     /// The coinbase that was built is no transaction: a defect of the gateway.
     #[error("the coinbase built for template {0} does not decode")]
     Coinbase(TemplateId),

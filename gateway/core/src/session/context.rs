@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub(super) settings: Arc<Settings>,
     pub(super) work: Option<Arc<Publication>>,
     pub(super) upstream_available: bool,
+    /// The client set REQUIRES_STANDARD_JOBS: no extended job may be sent to it (SV2 §5.3.1).
+    pub(super) requires_standard_jobs: bool,
     pub(super) outputs: VecDeque<Output>,
     pub(super) quotas: Quotas,
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub validation: ValidationLevel,
     /// Version bits that miners may roll (`gateway.version_rolling_mask`); zero forbids it.
     pub version_rolling_mask: u32,
+    /// Whether extended channels may be opened (`gateway.extended_channels`).
+    pub extended_channels: bool,
     /// First difficulty of a channel and its bounds.
     pub difficulty: DifficultySettings,
     /// How far `ntime` may run ahead of the job's minimum plus the time since it was sent. Zero is

@@ -7,6 +7,7 @@
 mod context;
 mod frames;
 mod io;
+mod opening;
 mod phase;
 mod rate;
 mod serving;
@@ -59,6 +60,7 @@ impl Session {
                 settings,
                 work: None,
                 upstream_available: true,
+                requires_standard_jobs: false,
                 outputs: VecDeque::new(),
                 quotas,
             },

@@ -13,6 +13,7 @@ use sv2_wire::mining::{
 };
 
 use super::context::{Context, code};
+use super::opening::Opening;
 use super::serving::Serving;
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
@@ -61,6 +62,7 @@ impl AwaitSetup {
             return context.close(ReasonCode::UnsupportedProtocolVersion, detail);
         }
         let flags = if rolls_version { 0 } else { REQUIRES_FIXED_VERSION };
+        context.requires_standard_jobs = setup.flags & REQUIRES_STANDARD_JOBS != 0;
         context.send(&SetupConnectionSuccess { used_version: PROTOCOL_VERSION, flags });
         let deadline = now.mono + context.settings.first_channel_timeout;
         Phase::AwaitChannel(AwaitChannel { deadline })
@@ -76,17 +78,10 @@ impl AwaitChannel {
     ) -> Phase {
         match message {
             MiningClientMessage::OpenStandardMiningChannel(open) => {
-                let mut serving = Serving::new(now);
-                return match serving.open_standard(&open, context, now) {
-                    Ok(()) => Phase::Serving(Box::new(serving)),
-                    Err(error) => {
-                        context.refuse_channel(open.request_id, error);
-                        Phase::AwaitChannel(self)
-                    }
-                };
+                return self.open(&Opening::standard(&open), context, now);
             }
             MiningClientMessage::OpenExtendedMiningChannel(open) => {
-                context.refuse_channel(open.request_id, WireError::OpenExtended);
+                return self.open(&Opening::extended(&open), context, now);
             }
             MiningClientMessage::RequestExtensions(request) => context.answer_extensions(request),
             // A proxy may say this of a channel it once had elsewhere; there is no state to reset.
@@ -94,6 +89,17 @@ impl AwaitChannel {
             other => return context.close_unexpected(other.name(), "a first channel"),
         }
         Phase::AwaitChannel(self)
+    }
+
+    fn open(self, opening: &Opening<'_>, context: &mut Context, now: Moment) -> Phase {
+        let mut serving = Serving::new(now);
+        match serving.open(opening, context, now) {
+            Ok(()) => Phase::Serving(Box::new(serving)),
+            Err(error) => {
+                context.refuse_channel(opening.request_id, error);
+                Phase::AwaitChannel(self)
+            }
+        }
     }
 }
 

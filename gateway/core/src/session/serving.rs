@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use bitcoin::BlockHash;
 use sv2_wire::mining::{
-    CloseChannel, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetCustomMiningJob,
-    SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+    CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel,
+    UpdateChannelError,
 };
-use sv2_wire::{B032, MiningClientMessage, Str0255, U256};
+use sv2_wire::{MiningClientMessage, Str0255};
 
 use super::context::{Context, code};
 use super::io::{DifficultySettings, Notice};
+use super::opening::{Opening, hash_rate};
 use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
-use crate::channel::difficulty::{easiest, first_target, hardest};
-use crate::channel::standard::StandardChannel;
+use crate::channel::difficulty::hardest;
+use crate::channel::open::Channel;
 use crate::hashes::Hashes;
 use crate::ids::{ChannelId, Receipt, SequenceNumber};
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
-use crate::roster::Listing;
 use crate::target::Target;
 
 /// A connection that has, or had, a channel.
 #[derive(Debug)]
 pub(super) struct Serving {
-    pub(super) channels: BTreeMap<ChannelId, StandardChannel>,
+    pub(super) channels: BTreeMap<ChannelId, Channel>,
     /// The group that every channel belongs to. It shares its numbers with the channels.
-    group: ChannelId,
-    last_channel: ChannelId,
+    pub(super) group: ChannelId,
+    pub(super) last_channel: ChannelId,
     pub(super) unlogged: VecDeque<Unlogged>,
     pub(super) last_receipt: Receipt,
     heard: Duration,
@@ -64,12 +64,10 @@ impl Serving {
                 self.submit(Submitted::extended(&share), context, now);
             }
             MiningClientMessage::OpenStandardMiningChannel(open) => {
-                if let Err(error) = self.open_standard(&open, context, now) {
-                    context.refuse_channel(open.request_id, error);
-                }
+                self.open_or_refuse(&Opening::standard(&open), context, now);
             }
             MiningClientMessage::OpenExtendedMiningChannel(open) => {
-                context.refuse_channel(open.request_id, WireError::OpenExtended);
+                self.open_or_refuse(&Opening::extended(&open), context, now);
             }
             MiningClientMessage::UpdateChannel(update) => self.update(&update, context, now),
             MiningClientMessage::CloseChannel(close) => {
@@ -86,73 +84,12 @@ impl Serving {
         Phase::Serving(self)
     }
 
-    /// Opens a channel and, where there is work, starts it at once.
-    pub(super) fn open_standard(
-        &mut self,
-        open: &OpenStandardMiningChannel<'_>,
-        context: &mut Context,
-        now: Moment,
-    ) -> Result<(), WireError> {
-        let settings = Arc::clone(&context.settings);
-        let worker = settings.auth.authenticate(open.user_identity.as_bytes())?;
-        if self.channels.len() >= settings.max_channels {
-            return Err(WireError::OpenCapacity);
-        }
-        let rate = hash_rate(open.nominal_hash_rate).ok_or(WireError::OpenHashRate)?;
-        let max_target = Target::from_le_bytes(open.max_target.0);
-        if max_target < hardest(&settings.difficulty) {
-            return Err(WireError::OpenMaxTarget);
-        }
-        if context.work.is_none() && !context.upstream_available {
-            return Err(WireError::OpenNoWork);
-        }
-        let extranonce = context.shared.lease_extranonce().ok_or(WireError::OpenCapacity)?;
-        let target = first_target(&settings.difficulty, rate).min(max_target);
-        // A proxy that names a limit of its own may go by that until the first SetTarget, whatever
-        // it is granted here.
-        let names_limit = max_target < easiest(&settings.difficulty);
-        let granted = if names_limit { max_target } else { target };
-
-        self.last_channel = ChannelId(self.last_channel.0 + 1);
-        let id = self.last_channel;
-        context.send(&OpenStandardMiningChannelSuccess {
-            request_id: open.request_id,
-            channel_id: id.0,
-            target: U256(granted.to_le_bytes()),
-            extranonce_prefix: B032::new(extranonce.bytes()).expect("24 bytes fit 32"),
-            group_channel_id: self.group.0,
-        });
-        let key = (context.connection_id, id);
-        let listing = Listing::new(&context.shared, key, &worker, target.difficulty(), now.mono);
-        let mut channel = StandardChannel {
-            id,
-            worker,
-            extranonce,
-            target,
-            max_target,
-            stated_rate: rate,
-            vardiff: None,
-            jobs: Default::default(),
-            acks: Default::default(),
-            listing,
-        };
-        if granted != target {
-            channel.announce_target(target, context.out());
-        }
-        if let Some(work) = context.sendable_work() {
-            channel.offer(&work, &settings.difficulty, now, context.out());
-        }
-        self.channels.insert(id, channel);
-        context.notice(Notice::ChannelOpened);
-        Ok(())
-    }
-
     /// Hands the latest work to every channel that does not have it.
     pub(super) fn offer_work(&mut self, context: &mut Context, now: Moment) {
         let Some(work) = context.sendable_work() else { return };
         let settings = Arc::clone(&context.settings);
         for channel in self.channels.values_mut() {
-            channel.offer(&work, &settings.difficulty, now, context.out());
+            channel.offer(&work, &settings, now, context.out());
         }
     }
 
@@ -168,7 +105,7 @@ impl Serving {
         channel.credit(hashes, now);
         if context.sendable_work().is_some() {
             let settings = Arc::clone(&context.settings);
-            channel.retarget(&settings.difficulty, now, context.out());
+            channel.retarget(&settings, now, context.out());
         }
     }
 
@@ -177,14 +114,14 @@ impl Serving {
         let Some(work) = context.sendable_work() else { return };
         let settings = Arc::clone(&context.settings);
         for channel in self.channels.values_mut() {
-            channel.maintain(&work, &settings.difficulty, now, context.out());
+            channel.maintain(&work, &settings, now, context.out());
         }
     }
 
     /// When [`maintain`](Self::maintain) has something to do, unless work is withheld by then.
     pub(super) fn next_maintenance(&self, context: &Context) -> Option<Duration> {
         context.sendable_work()?;
-        self.channels.values().filter_map(StandardChannel::next_maintenance).min()
+        self.channels.values().filter_map(Channel::next_maintenance).min()
     }
 
     /// Follows changed settings.
@@ -275,7 +212,7 @@ impl Serving {
             return Err(WireError::UpdateMaxTarget);
         }
         let may_send_job = !context.shared.work_is_withheld();
-        channel.restate(rate, max_target, &settings.difficulty, may_send_job, now, context.out());
+        channel.restate(rate, max_target, &settings, may_send_job, now, context.out());
         Ok(())
     }
 
@@ -287,11 +224,6 @@ impl Serving {
             context.notice(Notice::ChannelClosed);
         }
     }
-}
-
-/// The rate if it is one: zero means unknown, as a proxy without devices sends it.
-fn hash_rate(nominal: f32) -> Option<f64> {
-    (nominal.is_finite() && nominal >= 0.0).then_some(f64::from(nominal))
 }
 
 /// Custom jobs need a flag that SetupConnection refuses.

@@ -9,7 +9,7 @@ use sv2_wire::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStan
 use super::context::{Context, code};
 use super::io::{AcceptedShare, FoundBlock, Output};
 use super::serving::Serving;
-use crate::channel::standard::StandardChannel;
+use crate::channel::open::Channel;
 use crate::event::{ShareAccepted, Sv2Response};
 use crate::forward::ForwardShare;
 use crate::ids::{ChannelId, EventId, JobId, Receipt, SequenceNumber, WorkerId};
@@ -21,12 +21,13 @@ use crate::target::Difficulty;
 
 /// A share as it came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Submitted {
+pub(super) struct Submitted<'a> {
     channel_id: ChannelId,
     sequence: SequenceNumber,
     job_id: JobId,
     header: Submission,
-    extranonce_len: usize,
+    /// What the miner rolled of the extranonce.
+    rolled: &'a [u8],
 }
 
 /// An accepted share on its way into the log.
@@ -38,31 +39,31 @@ pub(super) struct Unlogged {
     pub(super) difficulty: Difficulty,
 }
 
-impl Submitted {
+impl<'a> Submitted<'a> {
     pub(super) fn standard(share: &SubmitSharesStandard) -> Self {
         Self {
             channel_id: ChannelId(share.channel_id),
             sequence: SequenceNumber(share.sequence_number),
             job_id: JobId(share.job_id),
             header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
-            extranonce_len: 0,
+            rolled: &[],
         }
     }
 
-    pub(super) fn extended(share: &SubmitSharesExtended<'_>) -> Self {
+    pub(super) fn extended(share: &SubmitSharesExtended<'a>) -> Self {
         Self {
             channel_id: ChannelId(share.channel_id),
             sequence: SequenceNumber(share.sequence_number),
             job_id: JobId(share.job_id),
             header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
-            extranonce_len: share.extranonce.len(),
+            rolled: share.extranonce.as_bytes(),
         }
     }
 }
 
 impl Serving {
     /// Judges a share and answers it: an error at once, success when the log has it.
-    pub(super) fn submit(&mut self, share: Submitted, context: &mut Context, now: Moment) {
+    pub(super) fn submit(&mut self, share: Submitted<'_>, context: &mut Context, now: Moment) {
         let is_over_rate =
             !context.quotas.take_share(now) || self.unlogged.len() >= MAX_UNLOGGED_SHARES;
         let Some(channel) = self.channels.get(&share.channel_id) else {
@@ -72,12 +73,12 @@ impl Serving {
         if is_over_rate {
             return refuse(share, WireError::ShareRate, worker, None, context, now);
         }
-        if share.extranonce_len > 0 {
+        let Some(extranonce) = channel.full_extranonce(share.rolled) else {
             return refuse(share, WireError::ShareExtranonce, worker, None, context, now);
-        }
+        };
         let Judged { examined, answer } = judge(
             channel.jobs.find(share.job_id),
-            channel.extranonce.bytes(),
+            extranonce,
             share.header,
             &context.settings,
             &context.shared,
@@ -109,9 +110,9 @@ impl Serving {
 }
 
 fn accept(
-    share: Submitted,
+    share: Submitted<'_>,
     receipt: Receipt,
-    channel: &StandardChannel,
+    channel: &Channel,
     examined: &Examined<'_>,
     context: &mut Context,
     now: Moment,
@@ -127,7 +128,7 @@ fn accept(
         version: share.header.version,
         ntime: share.header.ntime,
         nonce: share.header.nonce,
-        extranonce: channel.extranonce.bytes().to_vec(),
+        extranonce: examined.extranonce.to_vec(),
         difficulty: examined.job.difficulty,
         timestamp_ms: now.unix_ms,
         header: examined.header,
@@ -140,7 +141,7 @@ fn accept(
 }
 
 fn refuse(
-    share: Submitted,
+    share: Submitted<'_>,
     error: WireError,
     worker: Option<&WorkerId>,
     examined: Option<&Examined<'_>>,
@@ -157,7 +158,7 @@ fn refuse(
 }
 
 fn event(
-    share: Submitted,
+    share: Submitted<'_>,
     sv2_response: Sv2Response,
     worker: Option<&WorkerId>,
     examined: Option<&Examined<'_>>,
@@ -184,7 +185,7 @@ fn event(
     }
 }
 
-fn found_block(channel: &StandardChannel, examined: &Examined<'_>) -> FoundBlock {
+fn found_block(channel: &Channel, examined: &Examined<'_>) -> FoundBlock {
     let work = &examined.job.work;
     FoundBlock {
         hash: BlockHash::from_byte_array(examined.hash),
@@ -192,6 +193,6 @@ fn found_block(channel: &StandardChannel, examined: &Examined<'_>) -> FoundBlock
         template_id: work.template_id(),
         share_id: examined.share_id,
         worker_id: channel.worker.clone(),
-        bytes: work.block(&examined.header, channel.extranonce.bytes()),
+        bytes: work.block(&examined.header, &examined.extranonce),
     }
 }

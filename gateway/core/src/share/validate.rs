@@ -22,6 +22,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub(crate) struct Examined<'a> {
     pub(crate) job: &'a Job,
+    pub(crate) extranonce: [u8; EXTRANONCE_BYTES],
     pub(crate) header: [u8; 80],
     pub(crate) hash: [u8; 32],
     pub(crate) share_id: ShareId,
@@ -42,7 +43,7 @@ pub(crate) struct Judged<'a> {
 /// stale share is stale first of all, a replay is found last.
 pub(crate) fn judge<'a>(
     lookup: Lookup<'a>,
-    extranonce: &[u8; EXTRANONCE_BYTES],
+    extranonce: [u8; EXTRANONCE_BYTES],
     submission: Submission,
     settings: &Settings,
     shared: &SharedState,
@@ -55,12 +56,12 @@ pub(crate) fn judge<'a>(
         Lookup::Stale(Some(job)) => (job, true),
         Lookup::Current(job) => (job, false),
     };
-    let mut examined = examine(job, submission, shared);
+    let mut examined = examine(job, extranonce, submission, shared);
     let checks = || {
         if is_stale {
             return Err(WireError::ShareStale);
         }
-        check_template(&examined, extranonce, settings.validation)?;
+        check_template(&examined, settings.validation)?;
         check_version(job, submission, settings)?;
         check_ntime(job, submission, settings, now)?;
         if !job.target.is_met_by(examined.hash) {
@@ -84,12 +85,17 @@ fn refused<'a>(error: WireError) -> Judged<'a> {
     Judged { examined: None, answer: Err(error) }
 }
 
-fn examine<'a>(job: &'a Job, submission: Submission, shared: &SharedState) -> Examined<'a> {
+fn examine<'a>(
+    job: &'a Job,
+    extranonce: [u8; EXTRANONCE_BYTES],
+    submission: Submission,
+    shared: &SharedState,
+) -> Examined<'a> {
     let template = job.work.template();
     let header = Header {
         version: submission.version,
         prev_hash: template.prev_hash,
-        merkle_root: job.merkle_root,
+        merkle_root: job.merkle_root.unwrap_or_else(|| job.work.merkle_root(&extranonce)),
         ntime: submission.ntime,
         nbits: template.bits.to_consensus(),
         nonce: submission.nonce,
@@ -97,6 +103,7 @@ fn examine<'a>(job: &'a Job, submission: Submission, shared: &SharedState) -> Ex
     .serialize();
     Examined {
         job,
+        extranonce,
         hash: header_hash(&header),
         share_id: ShareId::of_header(&header),
         header,
@@ -107,17 +114,13 @@ fn examine<'a>(job: &'a Job, submission: Submission, shared: &SharedState) -> Ex
 
 /// The template must still be held; for `enhanced` with its accepting verdict, and the coinbase the
 /// miner was given must be the one that the template yields.
-fn check_template(
-    examined: &Examined<'_>,
-    extranonce: &[u8; EXTRANONCE_BYTES],
-    level: ValidationLevel,
-) -> Result<(), WireError> {
+fn check_template(examined: &Examined<'_>, level: ValidationLevel) -> Result<(), WireError> {
     let held = examined.held.as_ref().ok_or(WireError::ShareTemplate)?;
     if level < ValidationLevel::Enhanced {
         return Ok(());
     }
     let passed = held.verdict.as_ref().is_some_and(|verdict| verdict.accepted);
-    let is_same = held.work.merkle_root(extranonce) == examined.job.merkle_root;
+    let is_same = held.work.merkle_root(&examined.extranonce) == examined.header[36..68];
     if passed && is_same { Ok(()) } else { Err(WireError::ShareTemplate) }
 }
 

@@ -1,5 +1,6 @@
 //! A miner's view of a session, in words.
 
+mod extended;
 mod jobs;
 mod opening;
 mod shares;
@@ -12,6 +13,7 @@ use sv2_wire::common::SetupConnection;
 use sv2_wire::mining::{NewMiningJob, OpenStandardMiningChannel, SubmitSharesStandard};
 use sv2_wire::{FrameHeader, Message, MiningServerMessage, Str0255, U256};
 
+use self::extended::ExtendedJob;
 use super::*;
 use crate::auth::{AuthMode, Authenticator};
 use crate::ids::{ChannelId, Receipt};
@@ -34,6 +36,7 @@ fn settings() -> Settings {
         auth: Authenticator { mode: AuthMode::Open, max_worker_id_bytes: 32 },
         validation: ValidationLevel::Full,
         version_rolling_mask: 0x1fff_ffe0,
+        extended_channels: true,
         difficulty: DifficultySettings {
             initial: difficulty(TRIVIAL),
             aim: None,
@@ -60,6 +63,10 @@ struct Rig {
     shared: Arc<SharedState>,
     /// The job that was sent last on any channel.
     job: Option<NewMiningJob>,
+    /// The extended job that was sent last on any channel.
+    extended: Option<ExtendedJob>,
+    /// That of the extended channel that was opened last.
+    prefix: Vec<u8>,
     target: Target,
     ntime: u32,
     blocks: Vec<FoundBlock>,
@@ -80,6 +87,8 @@ impl Rig {
             session,
             shared,
             job: None,
+            extended: None,
+            prefix: Vec::new(),
             target: Target::MAX,
             ntime: 0,
             blocks: Vec::new(),
@@ -186,6 +195,14 @@ impl Rig {
                 self.target = Target::from_le_bytes(opened.target.0);
                 format!("open {} in group {}", opened.channel_id, opened.group_channel_id)
             }
+            MiningServerMessage::OpenExtendedMiningChannelSuccess(opened) => {
+                self.target = Target::from_le_bytes(opened.target.0);
+                self.prefix = opened.extranonce_prefix.as_bytes().to_vec();
+                let (id, group) = (opened.channel_id, opened.group_channel_id);
+                let (prefix, rolled) = (self.prefix.len(), opened.extranonce_size);
+                format!("open {id} extended {prefix}+{rolled} in group {group}")
+            }
+            MiningServerMessage::NewExtendedMiningJob(job) => self.extended(&job),
             MiningServerMessage::OpenMiningChannelError(error) => {
                 format!("open error {}", text(error.error_code))
             }

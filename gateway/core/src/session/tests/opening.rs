@@ -158,6 +158,7 @@ fn strangers_extended_channels_and_one_channel_too_many_are_refused() {
         rig.frame(0, &open("a", 0.0, Target::MAX)),
         ["open error unknown-user", "OpenRefused(MinerUnauthorized)"]
     );
+    let mut rig = Rig::ready(|settings| settings.extended_channels = false);
     let extended = OpenExtendedMiningChannel {
         request_id: 1,
         user_identity: Str0255::new(b"a").unwrap(),

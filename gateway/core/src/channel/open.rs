@@ -1,30 +1,50 @@
-//! A standard channel: the miner varies the header, the coinbase is ours.
+//! One open channel of either kind.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::hashes::Hash as _;
-use sv2_wire::mining::{NewMiningJob, SetNewPrevHash, SetTarget};
+use sv2_wire::mining::SetTarget;
 use sv2_wire::{Message as _, U256};
 
+use super::announce::Announced;
 use super::difficulty;
 use super::jobs::{Job, JobBook};
 use crate::hashes::Hashes;
-use crate::ids::{ChannelId, JobId, WorkerId};
+use crate::ids::{ChannelId, WorkerId};
 use crate::job::Work;
-use crate::limits::JOB_REFRESH;
+use crate::limits::{EXTRANONCE_BYTES, JOB_REFRESH, ROLLED_EXTRANONCE_BYTES};
 use crate::moment::Moment;
 use crate::roster::Listing;
-use crate::session::DifficultySettings;
+use crate::session::Settings;
 use crate::share::lifecycle::AckBatch;
 use crate::shared::ExtranonceLease;
 use crate::target::Target;
 use crate::vardiff::{Aim, Vardiff};
 
-/// One open standard channel.
+/// What the miner varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The header alone.
+    Standard,
+    /// Also the last bytes of the extranonce, and with it the coinbase.
+    Extended,
+}
+
+impl Kind {
+    /// How many bytes of the extranonce the miner rolls.
+    pub(crate) const fn rolled_bytes(self) -> usize {
+        match self {
+            Self::Standard => 0,
+            Self::Extended => ROLLED_EXTRANONCE_BYTES,
+        }
+    }
+}
+
+/// One open channel.
 #[derive(Debug)]
-pub(crate) struct StandardChannel {
+pub(crate) struct Channel {
     pub(crate) id: ChannelId,
+    pub(crate) kind: Kind,
     pub(crate) worker: WorkerId,
     pub(crate) extranonce: ExtranonceLease,
     /// What jobs sent from now on are worth.
@@ -40,25 +60,44 @@ pub(crate) struct StandardChannel {
     pub(crate) listing: Listing,
 }
 
-impl StandardChannel {
+impl Channel {
+    /// The part of the extranonce that is the channel's own.
+    pub(crate) fn extranonce_prefix(&self) -> &[u8] {
+        &self.extranonce.bytes()[..EXTRANONCE_BYTES - self.kind.rolled_bytes()]
+    }
+
+    /// The full extranonce of a share that rolled these bytes; `None` where they are not as many
+    /// as the channel grants.
+    pub(crate) fn full_extranonce(&self, rolled: &[u8]) -> Option<[u8; EXTRANONCE_BYTES]> {
+        let prefix = self.extranonce_prefix();
+        let mut full = [0; EXTRANONCE_BYTES];
+        full[..prefix.len()].copy_from_slice(prefix);
+        (rolled.len() == self.kind.rolled_bytes()).then(|| {
+            full[prefix.len()..].copy_from_slice(rolled);
+            full
+        })
+    }
+
     /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash
     /// then starts, else as a job to start at once.
     pub(crate) fn offer(
         &mut self,
         work: &Arc<Work>,
-        settings: &DifficultySettings,
+        settings: &Settings,
         now: Moment,
         out: &mut Vec<u8>,
     ) {
         let has_it =
             self.jobs.newest().is_some_and(|job| job.work.template_id() == work.template_id());
         if !has_it {
-            self.send_job(work, now, out);
+            self.send_job(work, settings, now, out);
         }
         if self.vardiff.is_none() {
             let is_stated = self.stated_rate > 0.0;
-            self.vardiff =
-                settings.aim.map(|aim| Vardiff::new(aim, self.target, is_stated, now.mono));
+            self.vardiff = settings
+                .difficulty
+                .aim
+                .map(|aim| Vardiff::new(aim, self.target, is_stated, now.mono));
         }
     }
 
@@ -67,24 +106,28 @@ impl StandardChannel {
         &mut self,
         rate: f64,
         max_target: Target,
-        settings: &DifficultySettings,
+        settings: &Settings,
         may_send_job: bool,
         now: Moment,
         out: &mut Vec<u8>,
     ) {
         self.max_target = max_target;
-        let is_new_rate = rate > 0.0 && rate != self.stated_rate && settings.aim.is_some();
+        let is_new_rate =
+            rate > 0.0 && rate != self.stated_rate && settings.difficulty.aim.is_some();
         self.stated_rate = rate;
-        let wanted =
-            if is_new_rate { difficulty::first_target(settings, rate) } else { self.target };
+        let wanted = if is_new_rate {
+            difficulty::first_target(&settings.difficulty, rate)
+        } else {
+            self.target
+        };
         let target = wanted.min(max_target);
         if target != self.target {
             self.vardiff = self
                 .vardiff
                 .take()
-                .and(settings.aim)
+                .and(settings.difficulty.aim)
                 .map(|aim| Vardiff::new(aim, target, is_new_rate, now.mono));
-            self.set_target(target, may_send_job, now, out);
+            self.set_target(target, may_send_job, settings, now, out);
         }
     }
 
@@ -109,32 +152,27 @@ impl StandardChannel {
     pub(crate) fn maintain(
         &mut self,
         work: &Arc<Work>,
-        settings: &DifficultySettings,
+        settings: &Settings,
         now: Moment,
         out: &mut Vec<u8>,
     ) {
         if !self.retarget(settings, now, out)
             && self.next_refresh().is_some_and(|due| due <= now.mono)
         {
-            self.send_job(work, now, out);
+            self.send_job(work, settings, now, out);
         }
     }
 
     /// Whether the channel got another target.
-    pub(crate) fn retarget(
-        &mut self,
-        settings: &DifficultySettings,
-        now: Moment,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(crate) fn retarget(&mut self, settings: &Settings, now: Moment, out: &mut Vec<u8>) -> bool {
         let Some(wanted) = self.vardiff.as_mut().and_then(|vardiff| vardiff.check(now.mono)) else {
             return false;
         };
-        let bounded = wanted.clamp(settings.least, settings.most);
+        let bounded = wanted.clamp(settings.difficulty.least, settings.difficulty.most);
         let target = Target::from_difficulty(bounded).min(self.max_target);
         let is_other = target != self.target;
         if is_other {
-            self.set_target(target, true, now, out);
+            self.set_target(target, true, settings, now, out);
         }
         is_other
     }
@@ -151,11 +189,18 @@ impl StandardChannel {
 
     /// Grants another target: jobs sent before keep theirs, so a fresh one follows at once where it
     /// may.
-    fn set_target(&mut self, target: Target, may_send_job: bool, now: Moment, out: &mut Vec<u8>) {
+    fn set_target(
+        &mut self,
+        target: Target,
+        may_send_job: bool,
+        settings: &Settings,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) {
         self.announce_target(target, out);
         let work = self.jobs.newest().map(|job| Arc::clone(&job.work));
         if let Some(work) = work.filter(|_| may_send_job) {
-            self.send_job(&work, now, out);
+            self.send_job(&work, settings, now, out);
         }
     }
 
@@ -170,15 +215,18 @@ impl StandardChannel {
         SetTarget { channel_id: self.id.0, maximum_target }.encode_frame(out);
     }
 
-    fn send_job(&mut self, work: &Arc<Work>, now: Moment, out: &mut Vec<u8>) {
+    fn send_job(&mut self, work: &Arc<Work>, settings: &Settings, now: Moment, out: &mut Vec<u8>) {
         let template = work.template();
         let on_same_tip =
             self.jobs.newest().filter(|newest| newest.work.prev_hash() == work.prev_hash());
         let is_future = on_same_tip.is_none();
         let earliest = on_same_tip.map_or(0, |newest| newest.time_for(work, now));
         let min_ntime = template.curtime.max(template.mintime).max(earliest);
-        let merkle_root = work.merkle_root(self.extranonce.bytes());
-        let JobId(job_id) = self.jobs.issue(Job {
+        let merkle_root = match self.kind {
+            Kind::Standard => Some(work.merkle_root(self.extranonce.bytes())),
+            Kind::Extended => None,
+        };
+        let job_id = self.jobs.issue(Job {
             work: Arc::clone(work),
             merkle_root,
             target: self.target,
@@ -187,23 +235,13 @@ impl StandardChannel {
             min_ntime,
             sent: now.mono,
         });
-        NewMiningJob {
-            channel_id: self.id.0,
-            job_id,
-            min_ntime: (!is_future).then_some(min_ntime),
-            version: template.version,
-            merkle_root: U256(merkle_root),
+        let announced = Announced { channel_id: self.id, job_id, min_ntime, is_future };
+        match merkle_root {
+            Some(root) => announced.standard(work, root, out),
+            None => announced.extended(work, settings.version_rolling_mask != 0, out),
         }
-        .encode_frame(out);
         if is_future {
-            SetNewPrevHash {
-                channel_id: self.id.0,
-                job_id,
-                prev_hash: U256(template.prev_hash.to_byte_array()),
-                min_ntime,
-                nbits: template.bits.to_consensus(),
-            }
-            .encode_frame(out);
+            announced.start(work, out);
         }
     }
 }
