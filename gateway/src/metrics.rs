@@ -177,6 +177,8 @@ impl Metrics {
             Notice::UnknownExtension => ("unknown_extension", None),
             Notice::WrongChannelBit => ("wrong_channel_bit", None),
             Notice::UnexpectedTlv => ("unexpected_tlv", None),
+            Notice::WorkerMissing => ("worker_missing", None),
+            Notice::WorkerOverCap => ("worker_over_cap", None),
             Notice::ChannelOpened => ("channel_opened", None),
             Notice::ChannelClosed => ("channel_closed", None),
             Notice::OpenRefused(reason) => ("open_refused", Some(reason)),

@@ -36,7 +36,8 @@ pub struct WorkerReport {
     pub rates: HashRates,
 }
 
-/// Every open channel, and every worker that has one. Bounded by the channels there may be.
+/// Every open channel, and every worker that has one. Bounded by the channels there may be, and by
+/// the workers that each may bring.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     channels: BTreeMap<ChannelKey, Arc<Entry>>,
@@ -95,7 +96,8 @@ impl Roster {
 pub(crate) struct Listing {
     key: ChannelKey,
     entry: Arc<Entry>,
-    worker_meter: Option<Arc<Mutex<Meter>>>,
+    /// Of every worker that the channel had work from, its own first of all.
+    workers: BTreeMap<WorkerId, Arc<Mutex<Meter>>>,
     owner: Arc<SharedState>,
 }
 
@@ -114,17 +116,25 @@ impl Listing {
         });
         let mut roster = lock(owner.roster());
         roster.channels.insert(key, Arc::clone(&entry));
-        let worker_meter = Some(roster.meter_of(worker, now));
+        let workers = BTreeMap::from([(worker.clone(), roster.meter_of(worker, now))]);
         drop(roster);
-        Self { key, entry, worker_meter, owner: Arc::clone(owner) }
+        Self { key, entry, workers, owner: Arc::clone(owner) }
     }
 
-    /// Counts accepted work for the channel and its worker.
-    pub(crate) fn credit(&self, hashes: Hashes, now: Duration) {
+    /// Counts accepted work for the channel and a worker.
+    pub(crate) fn credit(&mut self, worker: &WorkerId, hashes: Hashes, now: Duration) {
         lock(&self.entry.meter).add(hashes, now);
-        if let Some(meter) = &self.worker_meter {
-            lock(meter).add(hashes, now);
+        if !self.workers.contains_key(worker) {
+            let meter = lock(self.owner.roster()).meter_of(worker, now);
+            self.workers.insert(worker.clone(), meter);
         }
+        lock(&self.workers[worker]).add(hashes, now);
+    }
+
+    /// Whether a worker is known, or may become so where the channel brings at most `most` beside
+    /// its own.
+    pub(crate) fn has_room_for(&self, worker: &WorkerId, most: usize) -> bool {
+        self.workers.len() <= most || self.workers.contains_key(worker)
     }
 
     pub(crate) fn set_difficulty(&self, difficulty: Difficulty) {
@@ -136,11 +146,12 @@ impl Drop for Listing {
     fn drop(&mut self) {
         let mut roster = lock(self.owner.roster());
         roster.channels.remove(&self.key);
-        self.worker_meter = None;
-        let worker = &self.entry.worker;
-        // Only the roster's own is left: meters are handed out under its lock alone.
-        if roster.workers.get(worker).is_some_and(|meter| Arc::strong_count(meter) == 1) {
-            roster.workers.remove(worker);
+        for (worker, meter) in std::mem::take(&mut self.workers) {
+            drop(meter);
+            // Only the roster's own is left: meters are handed out under its lock alone.
+            if roster.workers.get(&worker).is_some_and(|meter| Arc::strong_count(meter) == 1) {
+                roster.workers.remove(&worker);
+            }
         }
     }
 }

@@ -54,6 +54,7 @@ pub(super) fn session_settings(config: &Config) -> session::Settings {
         first_channel_timeout: FIRST_CHANNEL_TIMEOUT,
         idle_timeout: config.timing.channel_idle_timeout,
         max_channels: limits.max_channels_per_connection,
+        max_workers: config.auth.max_workers_per_channel,
         max_frame_bytes: limits.max_frame_bytes,
         messages_per_second: limits.rate_limit_messages_per_sec,
         bytes_per_second: limits.rate_limit_bytes_per_sec,

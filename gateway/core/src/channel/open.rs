@@ -78,6 +78,21 @@ impl Channel {
         })
     }
 
+    /// Whom a share is credited to that names this worker, or none.
+    ///
+    /// Names live below that of the channel, whose secret was checked: `alice` may bring
+    /// `alice.rig1`, and `bob` on her channel is `alice.bob`.
+    pub(crate) fn worker_of(&self, name: Option<&str>, most: usize) -> Credited {
+        let own = self.worker.as_str();
+        let worker = match name {
+            None => return Credited { worker: self.worker.clone(), is_over_cap: false },
+            Some(name) if is_at_or_below(own, name) => WorkerId::new(name),
+            Some(name) => WorkerId::new(&format!("{own}.{name}")),
+        };
+        let is_over_cap = !self.listing.has_room_for(&worker, most);
+        Credited { worker: if is_over_cap { self.worker.clone() } else { worker }, is_over_cap }
+    }
+
     /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash
     /// then starts, else as a job to start at once.
     pub(crate) fn offer(
@@ -140,8 +155,8 @@ impl Channel {
     }
 
     /// Counts accepted work.
-    pub(crate) fn credit(&mut self, hashes: Hashes, now: Moment) {
-        self.listing.credit(hashes, now.mono);
+    pub(crate) fn credit(&mut self, worker: &WorkerId, hashes: Hashes, now: Moment) {
+        self.listing.credit(worker, hashes, now.mono);
         if let Some(vardiff) = &mut self.vardiff {
             vardiff.accepted(hashes, now.mono);
         }
@@ -244,4 +259,16 @@ impl Channel {
             announced.start(work, out);
         }
     }
+}
+
+/// Whom a share is credited to.
+#[derive(Debug)]
+pub(crate) struct Credited {
+    pub(crate) worker: WorkerId,
+    /// It named one worker more than the channel may bring.
+    pub(crate) is_over_cap: bool,
+}
+
+fn is_at_or_below(own: &str, name: &str) -> bool {
+    name.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -8,7 +8,7 @@ use sv2_wire::extensions::{
     EXTENSIONS_NEGOTIATION, RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess,
 };
 use sv2_wire::mining::OpenMiningChannelError;
-use sv2_wire::{Message, Seq064K, Str0255};
+use sv2_wire::{Message, Seq064K, Str0255, Tlvs, WorkerIdentity};
 
 use super::io::{Close, Notice, Output, Settings};
 use super::phase::Phase;
@@ -20,6 +20,9 @@ use crate::prevhash::Publication;
 use crate::reason::{ReasonCode, WireError};
 use crate::shared::SharedState;
 
+/// The negotiation itself and the workers' names.
+const SUPPORTED_EXTENSIONS: [u16; 2] = [EXTENSIONS_NEGOTIATION, WorkerIdentity::EXTENSION_TYPE];
+
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) connection_id: ConnectionId,
@@ -29,6 +32,8 @@ pub(super) struct Context {
     pub(super) upstream_available: bool,
     /// The client set REQUIRES_STANDARD_JOBS: no extended job may be sent to it (SV2 §5.3.1).
     pub(super) requires_standard_jobs: bool,
+    /// Extension 0x0002 is agreed on: shares of extended channels name their worker.
+    pub(super) names_workers: bool,
     pub(super) outputs: VecDeque<Output>,
     pub(super) quotas: Quotas,
 }
@@ -88,6 +93,27 @@ impl Context {
         Some(Arc::clone(&publication.work))
     }
 
+    /// The worker that a share of an extended channel names; `None` where that is not agreed on.
+    ///
+    /// # Errors
+    /// What is wrong with the field: then the whole message is (SV2 §3.4.3).
+    pub(super) fn worker_name<'a>(&mut self, tlvs: Tlvs<'a>) -> Result<Option<&'a str>, String> {
+        if !self.names_workers {
+            return Ok(None);
+        }
+        let found = WorkerIdentity::find(tlvs).map_err(|error| error.to_string())?;
+        match found.map(|identity| identity.as_str()).filter(|name| !name.is_empty()) {
+            None => {
+                self.notice(Notice::WorkerMissing);
+                Ok(None)
+            }
+            Some(name) if name.chars().any(char::is_control) => {
+                Err("the worker identity of a share holds control characters".to_owned())
+            }
+            name => Ok(name),
+        }
+    }
+
     pub(super) fn notice(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Noticed(notice));
     }
@@ -108,13 +134,14 @@ impl Context {
         self.notice(Notice::OpenRefused(error.reason()));
     }
 
-    /// Grants what is supported of the extensions asked for: only their negotiation itself so far.
+    /// Grants what is supported of the extensions asked for.
     pub(super) fn answer_extensions(&mut self, request: RequestExtensions<'_>) {
         let request_id = request.request_id;
         let (supported, unsupported): (Vec<u16>, Vec<u16>) = request
             .requested_extensions
             .iter()
-            .partition(|extension| *extension == EXTENSIONS_NEGOTIATION);
+            .partition(|extension| SUPPORTED_EXTENSIONS.contains(extension));
+        self.names_workers = supported.contains(&WorkerIdentity::EXTENSION_TYPE);
         if supported.is_empty() && !unsupported.is_empty() {
             self.send(&RequestExtensionsError {
                 request_id,

@@ -40,6 +40,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Channels that one connection may have (`limits.max_channels_per_connection`).
     pub max_channels: usize,
+    /// Worker names that one channel may bring beside its own (`auth.max_workers_per_channel`).
+    pub max_workers: usize,
     /// Longest payload taken (`limits.max_frame_bytes`).
     pub max_frame_bytes: usize,
     /// Messages a second, and burst (`limits.rate_limit_messages_per_sec`).
@@ -163,6 +165,10 @@ pub enum Notice {
     WrongChannelBit,
     /// A message had extension fields that were never negotiated; they were ignored.
     UnexpectedTlv,
+    /// A share named no worker although that was agreed on; it counts for the channel's own.
+    WorkerMissing,
+    /// A share named one worker more than a channel may bring; it counts for the channel's own.
+    WorkerOverCap,
     /// A channel was opened.
     ChannelOpened,
     /// A channel was closed.

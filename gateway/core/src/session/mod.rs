@@ -61,6 +61,7 @@ impl Session {
                 work: None,
                 upstream_available: true,
                 requires_standard_jobs: false,
+                names_workers: false,
                 outputs: VecDeque::new(),
                 quotas,
             },
@@ -180,14 +181,16 @@ impl Session {
         if decoded.wrong_channel_bit {
             self.context.notice(Notice::WrongChannelBit);
         }
-        if !decoded.tlvs.is_empty() {
+        let takes_tlvs = self.context.names_workers
+            && matches!(decoded.message, MiningClientMessage::SubmitSharesExtended(_));
+        if !decoded.tlvs.is_empty() && !takes_tlvs {
             self.context.notice(Notice::UnexpectedTlv);
         }
         let context = &mut self.context;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::AwaitSetup(phase) => phase.message(decoded.message, context, now),
             Phase::AwaitChannel(phase) => phase.message(decoded.message, context, now),
-            Phase::Serving(phase) => phase.message(decoded.message, context, now),
+            Phase::Serving(phase) => phase.message(decoded.message, decoded.tlvs, context, now),
             Phase::Closed => Phase::Closed,
         };
     }

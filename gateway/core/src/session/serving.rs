@@ -9,7 +9,7 @@ use sv2_wire::mining::{
     CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel,
     UpdateChannelError,
 };
-use sv2_wire::{MiningClientMessage, Str0255};
+use sv2_wire::{MiningClientMessage, Str0255, Tlvs};
 
 use super::context::{Context, code};
 use super::io::{DifficultySettings, Notice};
@@ -19,7 +19,7 @@ use super::submit::{Submitted, Unlogged};
 use crate::channel::difficulty::hardest;
 use crate::channel::open::Channel;
 use crate::hashes::Hashes;
-use crate::ids::{ChannelId, Receipt, SequenceNumber};
+use crate::ids::{ChannelId, Receipt, SequenceNumber, WorkerId};
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
 use crate::target::Target;
@@ -52,6 +52,7 @@ impl Serving {
     pub(super) fn message(
         mut self: Box<Self>,
         message: MiningClientMessage<'_>,
+        tlvs: Tlvs<'_>,
         context: &mut Context,
         now: Moment,
     ) -> Phase {
@@ -61,7 +62,11 @@ impl Serving {
                 self.submit(Submitted::standard(&share), context, now);
             }
             MiningClientMessage::SubmitSharesExtended(share) => {
-                self.submit(Submitted::extended(&share), context, now);
+                let worker = match context.worker_name(tlvs) {
+                    Ok(worker) => worker,
+                    Err(detail) => return context.close(ReasonCode::FrameDecodeError, detail),
+                };
+                self.submit(Submitted::extended(&share, worker), context, now);
             }
             MiningClientMessage::OpenStandardMiningChannel(open) => {
                 self.open_or_refuse(&Opening::standard(&open), context, now);
@@ -97,12 +102,13 @@ impl Serving {
     pub(super) fn credit(
         &mut self,
         id: ChannelId,
+        worker: &WorkerId,
         hashes: Hashes,
         context: &mut Context,
         now: Moment,
     ) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        channel.credit(hashes, now);
+        channel.credit(worker, hashes, now);
         if context.sendable_work().is_some() {
             let settings = Arc::clone(&context.settings);
             channel.retarget(&settings, now, context.out());

@@ -7,9 +7,8 @@ use bitcoin::hashes::Hash as _;
 use sv2_wire::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard};
 
 use super::context::{Context, code};
-use super::io::{AcceptedShare, FoundBlock, Output};
+use super::io::{AcceptedShare, FoundBlock, Notice, Output};
 use super::serving::Serving;
-use crate::channel::open::Channel;
 use crate::event::{ShareAccepted, Sv2Response};
 use crate::forward::ForwardShare;
 use crate::ids::{ChannelId, EventId, JobId, Receipt, SequenceNumber, WorkerId};
@@ -28,6 +27,8 @@ pub(super) struct Submitted<'a> {
     header: Submission,
     /// What the miner rolled of the extranonce.
     rolled: &'a [u8],
+    /// Whom the share itself names (extension 0x0002).
+    worker: Option<&'a str>,
 }
 
 /// An accepted share on its way into the log.
@@ -47,16 +48,18 @@ impl<'a> Submitted<'a> {
             job_id: JobId(share.job_id),
             header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
             rolled: &[],
+            worker: None,
         }
     }
 
-    pub(super) fn extended(share: &SubmitSharesExtended<'a>) -> Self {
+    pub(super) fn extended(share: &SubmitSharesExtended<'a>, worker: Option<&'a str>) -> Self {
         Self {
             channel_id: ChannelId(share.channel_id),
             sequence: SequenceNumber(share.sequence_number),
             job_id: JobId(share.job_id),
             header: Submission { version: share.version, ntime: share.ntime, nonce: share.nonce },
             rolled: share.extranonce.as_bytes(),
+            worker,
         }
     }
 }
@@ -69,7 +72,11 @@ impl Serving {
         let Some(channel) = self.channels.get(&share.channel_id) else {
             return refuse(share, WireError::ShareChannelId, None, None, context, now);
         };
-        let worker = Some(&channel.worker);
+        let credited = channel.worker_of(share.worker, context.settings.max_workers);
+        if credited.is_over_cap {
+            context.notice(Notice::WorkerOverCap);
+        }
+        let worker = Some(&credited.worker);
         if is_over_rate {
             return refuse(share, WireError::ShareRate, worker, None, context, now);
         }
@@ -85,7 +92,7 @@ impl Serving {
             now,
         );
         if let Some(block) = examined.as_ref().filter(|examined| examined.is_new_block) {
-            context.outputs.push_back(Output::Block(found_block(channel, block)));
+            context.outputs.push_back(Output::Block(found_block(&credited.worker, block)));
         }
         match (answer, examined) {
             (Err(error), examined) => {
@@ -101,8 +108,8 @@ impl Serving {
                     difficulty: examined.job.difficulty,
                 });
                 let hashes = examined.job.hashes;
-                accept(share, receipt, channel, &examined, context, now);
-                self.credit(share.channel_id, hashes, context, now);
+                accept(share, receipt, &credited.worker, &examined, context, now);
+                self.credit(share.channel_id, &credited.worker, hashes, context, now);
             }
             (Ok(()), None) => unreachable!("a share is accepted on its header alone"),
         }
@@ -112,19 +119,19 @@ impl Serving {
 fn accept(
     share: Submitted<'_>,
     receipt: Receipt,
-    channel: &Channel,
+    worker: &WorkerId,
     examined: &Examined<'_>,
     context: &mut Context,
     now: Moment,
 ) {
     let response = Sv2Response::Success;
-    let event = event(share, response, Some(&channel.worker), Some(examined), context, now);
+    let event = event(share, response, Some(worker), Some(examined), context, now);
     let forward = Arc::new(ForwardShare {
         share_id: examined.share_id,
         event_id: event.event_id,
         job: Arc::clone(examined.job.work.job_data()),
         channel_id: share.channel_id,
-        worker_id: channel.worker.clone(),
+        worker_id: worker.clone(),
         version: share.header.version,
         ntime: share.header.ntime,
         nonce: share.header.nonce,
@@ -185,14 +192,14 @@ fn event(
     }
 }
 
-fn found_block(channel: &Channel, examined: &Examined<'_>) -> FoundBlock {
+fn found_block(worker: &WorkerId, examined: &Examined<'_>) -> FoundBlock {
     let work = &examined.job.work;
     FoundBlock {
         hash: BlockHash::from_byte_array(examined.hash),
         height: work.template().height,
         template_id: work.template_id(),
         share_id: examined.share_id,
-        worker_id: channel.worker.clone(),
+        worker_id: worker.clone(),
         bytes: work.block(&examined.header, &examined.extranonce),
     }
 }

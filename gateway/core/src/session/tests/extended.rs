@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bitcoin::Block;
 use bitcoin::consensus::deserialize;
 use rstest::rstest;
-use sv2_wire::B032;
+use sv2_wire::extensions::RequestExtensions;
 use sv2_wire::mining::{NewExtendedMiningJob, OpenExtendedMiningChannel, SubmitSharesExtended};
+use sv2_wire::{B032, B064K, Seq064K, Tlv};
 
 use super::*;
 use crate::ids::{JobId, sha256d};
@@ -209,6 +210,83 @@ fn mp40_a_block_of_an_extended_channel_is_whole() {
     assert_eq!(block.txdata.len(), 3);
     assert!(block.check_merkle_root());
     assert!(block.check_witness_commitment());
+}
+
+/// Rig whose miner asked for these extensions and works on an extended channel.
+fn naming(extensions: &[u16]) -> Rig {
+    let mut rig = Rig::ready(|_| {});
+    let requested_extensions = Seq064K::new(extensions).unwrap();
+    rig.frame(0, &RequestExtensions { request_id: 3, requested_extensions });
+    rig.publish(0, work(1, 1, HARD_BITS));
+    rig.frame(0, &open_extended("alice", 2));
+    rig
+}
+
+fn named(rig: &mut Rig, nonce: u32, tlvs: &[Tlv<'_>]) -> Vec<String> {
+    let mut bytes = Vec::new();
+    share(rig, &ROLLED, nonce).encode_frame_with_tlvs(tlvs, &mut bytes);
+    rig.bytes(1_000, &bytes)
+}
+
+fn worker(name: &[u8]) -> Tlv<'_> {
+    Tlv { extension_type: 2, field_type: 1, value: B064K::new(name).unwrap() }
+}
+
+#[rstest]
+#[case::its_own("alice", "alice")]
+#[case::below("alice.rig1", "alice.rig1")]
+#[case::no_one_elses("bob", "alice.bob")]
+#[case::no_one_elses_beginning_alike("alicex", "alice.alicex")]
+fn ex10_a_share_counts_for_the_worker_it_names(#[case] name: &str, #[case] credited: &str) {
+    let mut rig = naming(&[1, 2]);
+    assert_eq!(named(&mut rig, 1, &[worker(name.as_bytes())]), ["accepted 1"]);
+    let AcceptedShare { event, forward, .. } = &rig.accepted[0];
+    assert_eq!(event.worker_id.as_ref().unwrap().as_str(), credited);
+    assert_eq!(forward.worker_id.as_str(), credited);
+    let reports = rig.shared.worker_reports(None, 9, Duration::from_secs(10));
+    let working: Vec<_> = reports
+        .iter()
+        .filter(|report| report.rates.one_minute > 0.0)
+        .map(|report| report.worker.as_str())
+        .collect();
+    assert_eq!(working, [credited]);
+}
+
+#[test]
+fn ex11_unless_agreed_on_a_name_is_ignored() {
+    let mut rig = naming(&[1]);
+    assert_eq!(named(&mut rig, 1, &[worker(b"bob")]), ["UnexpectedTlv", "accepted 1"]);
+    assert_eq!(rig.accepted[0].forward.worker_id.as_str(), "alice");
+}
+
+#[test]
+fn ex11_a_share_without_the_name_counts_for_the_channel() {
+    let mut rig = naming(&[2]);
+    assert_eq!(named(&mut rig, 1, &[]), ["WorkerMissing", "accepted 1"]);
+    assert_eq!(rig.accepted[0].forward.worker_id.as_str(), "alice");
+}
+
+#[rstest]
+#[case::ov16_too_long(&[b'a'; 33])]
+#[case::no_text(&[0xff])]
+#[case::control(b"a\nb")]
+fn ex11_a_name_that_is_none_spoils_the_message(#[case] name: &[u8]) {
+    let mut rig = naming(&[1, 2]);
+    assert_eq!(named(&mut rig, 1, &[worker(name)]), ["close frame_decode_error"]);
+}
+
+#[test]
+fn a_channel_brings_only_so_many_workers() {
+    let mut rig = naming(&[1, 2]);
+    for (nonce, name) in [(1, "a"), (2, "b"), (3, "a")] {
+        assert_eq!(named(&mut rig, nonce, &[worker(name.as_bytes())]).len(), 1);
+    }
+    assert_eq!(named(&mut rig, 4, &[worker(b"c")]), ["WorkerOverCap", "accepted 4"]);
+    assert_eq!(rig.accepted[3].forward.worker_id.as_str(), "alice");
+    let shared = Arc::clone(&rig.shared);
+    assert_eq!(shared.worker_reports(None, 9, Duration::ZERO).len(), 3);
+    drop(rig);
+    assert_eq!(shared.worker_reports(None, 9, Duration::ZERO), []);
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn settings() -> Settings {
         first_channel_timeout: seconds(60),
         idle_timeout: seconds(3600),
         max_channels: 2,
+        max_workers: 2,
         max_frame_bytes: 1000,
         messages_per_second: 100,
         bytes_per_second: 10_000,

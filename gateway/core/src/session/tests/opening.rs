@@ -75,8 +75,8 @@ fn each_phase_has_its_deadline() {
 }
 
 #[rstest]
-#[case(&[2], "no extensions [2]")]
-#[case(&[1, 2], "extensions [1]")]
+#[case::ex03_none(&[3], "no extensions [3]")]
+#[case::ex03_some(&[1, 2, 3], "extensions [1, 2]")]
 #[case(&[], "extensions []")]
 fn extensions_are_granted_as_far_as_they_are_served(#[case] asked: &[u16], #[case] answer: &str) {
     let mut rig = Rig::ready(|_| {});
