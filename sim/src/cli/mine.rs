@@ -7,7 +7,7 @@ use platform::real;
 use sv2_noise::AuthorityPublicKey;
 use tokio::sync::watch;
 
-use super::{FAILED, MineArgs};
+use super::{FAILED, MineArgs, say};
 use crate::actors::miner::{MinerConfig, mine};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
 use crate::scenario::Behaviour;
@@ -48,14 +48,14 @@ async fn until_done(args: MineArgs) -> Result<u8> {
     while recorder.elapsed() < limit {
         let observations = recorder.observations();
         for observation in &observations[shown..] {
-            println!("{observation}");
+            say(observation);
         }
         shown = observations.len();
         let tally = Tally::of(observations.iter().map(|observation| &observation.what));
         if args.shares.is_some_and(|shares| tally.shares >= shares)
             || args.blocks.is_some_and(|blocks| tally.blocks >= blocks)
         {
-            println!("{} shares and {} blocks accepted", tally.shares, tally.blocks);
+            say(format!("{} shares and {} blocks accepted", tally.shares, tally.blocks));
             return Ok(0);
         }
         // Ask for the next block once the last one is decided and its work is there.

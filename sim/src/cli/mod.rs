@@ -11,6 +11,8 @@ mod play;
 mod twin;
 mod walk;
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -213,7 +215,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.verb {
         Verb::List => {
             for scenario in load()?.all() {
-                println!("{:<32} {}", scenario.name, scenario.doc);
+                say(format!("{:<32} {}", scenario.name, scenario.doc));
             }
             Ok(0)
         }
@@ -221,13 +223,18 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::Twin(args) => twin::run(&load()?, &directory, &args),
         Verb::Golden { verb } => golden::run(&load()?, &verb),
         Verb::Node { verb: NodeVerb::Status } => {
-            print!("{}", crate::node::status());
+            say(crate::node::status().trim_end());
             Ok(0)
         }
         Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
         Verb::Mine(args) => mine::run(args),
         Verb::Walk(args) => walk::run(args),
     }
+}
+
+/// Prints a line; a reader that has seen enough (`| head`) is no fault.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The source tree, where goldens, reports and recordings are: the one this program was built

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use super::{HARNESS, NOT_DETERMINISTIC, NodeArg, TwinArgs};
+use super::{HARNESS, NOT_DETERMINISTIC, NodeArg, TwinArgs, say};
 use crate::scenario::{Catalogue, Scenario};
 
 /// The second process starts at least this long after the first.
@@ -33,10 +33,11 @@ pub(super) fn run(catalogue: &Catalogue, scenarios: &Path, args: &TwinArgs) -> R
             scenarios: &scenarios,
         };
         match twin.compare(&exe, &other)? {
-            None => println!("{}: identical (seed {})", scenario.name, twin.seed),
+            None => say(format!("{}: identical (seed {})", scenario.name, twin.seed)),
             Some(difference) => {
                 code = NOT_DETERMINISTIC;
-                println!("{}: NOT DETERMINISTIC (seed {})\n{difference}", scenario.name, twin.seed);
+                let (name, seed) = (&scenario.name, twin.seed);
+                say(format!("{name}: NOT DETERMINISTIC (seed {seed})\n{difference}"));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! the run's thread would take time and randomness there, and what a run does must not depend on
 //! whether somebody watches.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -115,7 +116,10 @@ impl Display {
                     self.bar.set_length(duration_ms);
                     clock = started;
                 }
-                Ok(Event::Line(line)) => self.bar.suspend(|| println!("{line}")),
+                Ok(Event::Line(line)) => self.bar.suspend(|| {
+                    // A reader that has seen enough (`| head`) is no fault of the runs.
+                    let _ = writeln!(std::io::stdout(), "{line}");
+                }),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
