@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
 
 use crate::tidy;
 
@@ -15,7 +16,8 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     lints(root)?;
     step("tidy", || tidy::check(root))?;
     ensure_nextest(root)?;
-    cargo(root, "tests", &["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    build(root)?;
+    cargo(root, "tests", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])?;
     cargo(root, "doc tests", &["test", "--workspace", "--doc", "--quiet"])?;
     let node = if node(root).is_ok() { "bitcoind" } else { "replay" };
     sim(root, "scenarios against their goldens", &["run", "all", "--node", node])?;
@@ -24,7 +26,6 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     }
     sim(root, "determinism", &["twin", "reorg", "--node", "replay"])?;
     if node == "bitcoind" {
-        cargo(root, "the programs", &["build", "--workspace", "--bins", "--quiet"])?;
         sim(root, "the real programs, one of them killed", &["walk"])?;
     }
     println!("ci: all green in {} s", begun.elapsed().as_secs());
@@ -45,6 +46,7 @@ pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
 /// Makes a real regtest node available. Not having one is loud but no failure of `test`: the
 /// scenarios then run on recorded answers.
 pub(crate) fn node(root: &Path) -> Result<()> {
+    build(root)?;
     let installed = sim(root, "real bitcoind", &["node", "install"]);
     if let Err(error) = &installed {
         println!("ci: ==================================================================");
@@ -69,21 +71,31 @@ fn ensure_nextest(root: &Path) -> Result<()> {
     cargo(root, "cargo-nextest (not installed yet)", &["install", "cargo-nextest", "--locked"])
 }
 
+/// Everything at once, so that what follows shares one set of features and builds nothing twice.
+fn build(root: &Path) -> Result<()> {
+    cargo(root, "build", &["build", "--workspace", "--all-targets", "--quiet"])
+}
+
+/// Runs the simulator that [`build`] made.
 fn sim(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
-    let mut whole = vec!["run", "--quiet", "--package", "sim", "--bin", "sim", "--"];
-    whole.extend(arguments);
-    cargo(root, name, &whole)
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
+    let program = metadata.target_directory.join("debug/sim");
+    run(root, name, program.as_str(), arguments)
 }
 
 fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+    run(root, name, "cargo", arguments)
+}
+
+fn run(root: &Path, name: &str, program: &str, arguments: &[&str]) -> Result<()> {
     step(name, || {
-        let status = Command::new("cargo")
+        let status = Command::new(program)
             .args(arguments)
             .current_dir(root)
             .status()
-            .context("cargo does not start; install Rust with rustup")?;
+            .with_context(|| format!("{program} does not start"))?;
         if !status.success() {
-            bail!("`cargo {}` failed ({status})", arguments.join(" "));
+            bail!("`{program} {}` failed ({status})", arguments.join(" "));
         }
         Ok(())
     })

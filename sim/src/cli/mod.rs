@@ -128,7 +128,7 @@ struct GoldenArgs {
 enum NodeVerb {
     /// Tells which bitcoind is used and where it came from
     Status,
-    /// Fetches a bitcoind (on Debian)
+    /// Fetches a bitcoind where there is none (on Debian)
     Install,
 }
 

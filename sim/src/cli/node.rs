@@ -94,8 +94,12 @@ pub(super) fn cassette(directory: &Path, scenario: &Scenario, seed: u64) -> Path
     directory.join(format!("{}.{seed}.ndjson", scenario.name))
 }
 
-/// Fetches a node and tells how it goes.
+/// Fetches a node, unless there is one, and tells how it goes.
 pub(super) fn install() -> Result<Found> {
+    if let Some(found) = find() {
+        eprintln!("{} is at {} already", found.version, found.exe.display());
+        return Ok(found);
+    }
     let found = install::run(&mut |step| eprintln!("{step}"))?;
     eprintln!("{} at {}", found.version, found.exe.display());
     Ok(found)
