@@ -66,8 +66,8 @@ impl BlockSubmitter {
             answer = self.until_answered(&submission) => Some(answer),
             () = self.give_up.cancelled() => None,
         };
-        let (accepted, results) = match &answer {
-            Some((accepted, results)) => (Some(*accepted), results.iter().map(in_words).collect()),
+        let (accepted, results) = match answer {
+            Some((accepted, results)) => (Some(accepted), results),
             None => (None, Vec::new()),
         };
         match accepted {
@@ -84,15 +84,18 @@ impl BlockSubmitter {
         drop(place);
     }
 
-    async fn until_answered(&self, submission: &BlockSubmission) -> (bool, Vec<NodeResult>) {
+    /// Whether a node took the block, and each node's answer in words. Asks again until some node
+    /// gives an answer that will not change: then asking on would only hide what is wrong.
+    async fn until_answered(&self, submission: &BlockSubmission) -> (bool, Vec<String>) {
         let mut backoff = Backoff::new(BLOCK_RETRY, Arc::clone(&self.env.rng));
         loop {
             match self.client.submit_block(submission).await {
                 // A node that could not be asked may still be the one that takes it.
                 Ok(answer) if answer.accepted || answer.results.iter().any(answered) => {
-                    return (answer.accepted, answer.results);
+                    return (answer.accepted, answer.results.iter().map(in_words).collect());
                 }
                 Ok(_) => tracing::error!(hash = submission.hash, "no node answers for the block"),
+                Err(error) if error.is_final() => return (false, vec![error.to_string()]),
                 Err(error) => {
                     tracing::error!(hash = submission.hash, %error, "block not submitted yet");
                 }
@@ -103,7 +106,7 @@ impl BlockSubmitter {
 }
 
 fn answered(result: &NodeResult) -> bool {
-    result.error.is_none()
+    result.error.is_none() || result.is_final
 }
 
 fn in_words(result: &NodeResult) -> String {

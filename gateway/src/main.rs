@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Some(Verb::GenKeys(args)) => gen_keys(&args),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("gateway: {error:#}");
+        eprintln!("gateway: {}", platform::in_full(error.as_ref()));
         ExitCode::FAILURE
     })
 }
@@ -83,7 +83,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let env = platform::real::env();
-        let config = match read_config(args, &env)? {
+        let config = match read_config(args, &env) {
             Ok(config) => config,
             Err(problems) => {
                 for problem in problems {
@@ -94,8 +94,10 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         };
         if args.print_config {
             print!("{}", config.print());
+            return Ok(ExitCode::SUCCESS);
         }
-        if args.print_config || args.check_config {
+        if args.check_config {
+            println!("{}: no problems", source_of(args));
             return Ok(ExitCode::SUCCESS);
         }
         init_logs(&config)?;
@@ -106,13 +108,12 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-type Problems = Vec<gateway::ConfigProblem>;
-
-fn read_config(args: &RunArgs, env: &Env) -> anyhow::Result<Result<Config, Problems>> {
+/// The configuration, or every problem of it with where it stands.
+fn read_config(args: &RunArgs, env: &Env) -> Result<Config, Vec<String>> {
+    let source = source_of(args);
     let text = match &args.config {
         Some(path) => {
-            let bytes = env.storage.read(path).with_context(|| path.display().to_string())?;
-            String::from_utf8(bytes).with_context(|| path.display().to_string())?
+            config_text(path, env).map_err(|problem| vec![format!("{source}: {problem}")])?
         }
         None => String::new(),
     };
@@ -120,7 +121,27 @@ fn read_config(args: &RunArgs, env: &Env) -> anyhow::Result<Result<Config, Probl
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Ok(Config::from_toml(&text, &environment, env.storage.as_ref()))
+    Config::read(&text, &environment, env).map_err(|problems| {
+        let placed = |problem: &gateway::ConfigProblem| {
+            let is_variable = environment.contains_key(&problem.key);
+            let source = if is_variable { "environment" } else { source.as_str() };
+            format!("{source}: {problem}")
+        };
+        problems.iter().map(placed).collect()
+    })
+}
+
+/// Where the configuration stands, for messages.
+fn source_of(args: &RunArgs) -> String {
+    match &args.config {
+        Some(path) => path.display().to_string(),
+        None => "no --config file".to_owned(),
+    }
+}
+
+fn config_text(path: &Path, env: &Env) -> Result<String, String> {
+    let bytes = env.storage.read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| "cannot be read: it is not UTF-8".to_owned())
 }
 
 fn init_logs(config: &Config) -> anyhow::Result<()> {

@@ -53,19 +53,12 @@ pub enum IdentityError {
 pub(crate) fn load(config: &NoiseConfig, env: &Env) -> Result<NoiseIdentity, IdentityError> {
     let storage = env.storage.as_ref();
     let now = env.wall.unix_ms() / 1000;
-    let key =
-        StaticKey::parse(&text(storage, &config.key_file)?).map_err(in_file(&config.key_file))?;
-    let authority: AuthorityPublicKey = text(storage, &config.authority_public_key_file)?
-        .trim()
-        .parse()
-        .map_err(in_file(&config.authority_public_key_file))?;
+    let key = key(storage, &config.key_file)?;
+    let authority = authority(storage, &config.authority_public_key_file)?;
     let certificate = match &config.certificate {
-        CertificateSource::File(path) => text(storage, path)?
-            .trim()
-            .parse()
-            .map_err(|source| IdentityError::Form { path: path.display().to_string(), source })?,
-        CertificateSource::Mint { authority_secret_key_file: path, validity, backdate } => {
-            let signer = AuthoritySecretKey::parse(&text(storage, path)?).map_err(in_file(path))?;
+        CertificateSource::File(path) => certificate(storage, path)?,
+        CertificateSource::Mint { authority_secret_key_file, validity, backdate } => {
+            let signer = signer(storage, authority_secret_key_file)?;
             let validity = Validity {
                 valid_from: seconds(now.saturating_sub(backdate.as_secs())),
                 not_valid_after: seconds(now.saturating_add(validity.as_secs())),
@@ -75,6 +68,36 @@ pub(crate) fn load(config: &NoiseConfig, env: &Env) -> Result<NoiseIdentity, Ide
     };
     certificate.verify(&key.public(), &authority, now)?;
     Ok(NoiseIdentity { key, certificate })
+}
+
+/// The gateway's secret key in a file.
+pub(crate) fn key(storage: &dyn Storage, path: &Path) -> Result<StaticKey, IdentityError> {
+    StaticKey::parse(&text(storage, path)?).map_err(in_file(path))
+}
+
+/// The authority's public key in a file.
+pub(crate) fn authority(
+    storage: &dyn Storage,
+    path: &Path,
+) -> Result<AuthorityPublicKey, IdentityError> {
+    text(storage, path)?.trim().parse().map_err(in_file(path))
+}
+
+/// The authority's secret key in a file.
+pub(crate) fn signer(
+    storage: &dyn Storage,
+    path: &Path,
+) -> Result<AuthoritySecretKey, IdentityError> {
+    AuthoritySecretKey::parse(&text(storage, path)?).map_err(in_file(path))
+}
+
+/// The certificate in a file.
+pub(crate) fn certificate(
+    storage: &dyn Storage,
+    path: &Path,
+) -> Result<Certificate, IdentityError> {
+    let form = |source| IdentityError::Form { path: path.display().to_string(), source };
+    text(storage, path)?.trim().parse().map_err(form)
 }
 
 /// Signs a certificate for `key`.

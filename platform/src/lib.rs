@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod behaviour;
+mod causes;
 mod cpu;
 mod entropy;
 mod env;
@@ -21,6 +22,7 @@ mod storage;
 mod tasks;
 mod wall;
 
+pub use causes::in_full;
 pub use cpu::{Offload, offload};
 pub use entropy::Entropy;
 pub use env::Env;

@@ -54,8 +54,14 @@ struct Explain {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
+        eprintln!("verifier: {}", platform::in_full(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
     let env = platform::real::env();
     if let Some(Command::Explain(wanted)) = &arguments.command {
         return Ok(explain(&env, wanted).unwrap_or_else(|error| {
@@ -67,7 +73,7 @@ async fn main() -> Result<ExitCode> {
         Ok(config) => config,
         Err(problems) => {
             for problem in &problems {
-                eprintln!("{problem}");
+                eprintln!("{}: {problem}", source_of(&arguments));
             }
             return Ok(ExitCode::from(2));
         }
@@ -77,7 +83,7 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.check_config {
-        println!("no problems");
+        println!("{}: no problems", source_of(&arguments));
         return Ok(ExitCode::SUCCESS);
     }
     start_log(&config)?;
@@ -102,14 +108,14 @@ fn explain(env: &Env, wanted: &Explain) -> Result<ExitCode> {
 }
 
 fn read_config(env: &Env, arguments: &Arguments) -> Result<Config, Vec<ConfigProblem>> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        vec![ConfigProblem::new("--config", format!("cannot be read: {error}"))]
-    };
+    let unreadable = |why: String| vec![ConfigProblem::new("--config", why)];
     let text = match &arguments.config {
         None => String::new(),
         Some(file) => {
-            let bytes = env.storage.read(file).map_err(|error| unreadable(&error))?;
-            String::from_utf8(bytes).map_err(|error| unreadable(&error))?
+            let bytes = env.storage.read(file);
+            let bytes = bytes.map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+            let text = String::from_utf8(bytes);
+            text.map_err(|_| unreadable("cannot be read: it is not UTF-8".to_owned()))?
         }
     };
     let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -126,6 +132,14 @@ fn read_config(env: &Env, arguments: &Arguments) -> Result<Config, Vec<ConfigPro
         problems.extend(found);
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Where the configuration stands, for messages.
+fn source_of(arguments: &Arguments) -> String {
+    match &arguments.config {
+        Some(file) => file.display().to_string(),
+        None => "no --config file".to_owned(),
+    }
 }
 
 fn start_log(config: &Config) -> Result<()> {

@@ -67,6 +67,7 @@ pub(super) async fn probe_pool(
 ) {
     let address = address_of(&config.share.upstream_url);
     let timing = &config.timing;
+    let mut was_reached = None;
     loop {
         let attempt = tokio::time::timeout(timing.upstream_health_timeout, net.connect(&address));
         let reached = tokio::select! {
@@ -74,7 +75,8 @@ pub(super) async fn probe_pool(
             () = stop.cancelled() => return,
             reached = attempt => matches!(reached, Ok(Ok(_))),
         };
-        if up.send_replace(reached) != reached {
+        up.send_replace(reached);
+        if was_reached.replace(reached) != Some(reached) {
             if reached {
                 tracing::info!(address, "the pool is reachable");
             } else {

@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, overridden by `GATEWAY__SECTION__KEY` environment variables.
 
+mod files;
 pub mod keys;
 mod parsed;
 mod raw;
@@ -16,7 +17,7 @@ use gateway_core::job::PayoutOutput;
 use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::target::Difficulty;
-use platform::Storage;
+use platform::{Env, Storage};
 use secrecy::SecretString;
 
 pub(crate) use rules::is_loopback_address;
@@ -277,8 +278,21 @@ impl Origin {
 }
 
 impl Config {
-    /// Reads a configuration. `environment` is the process's, `storage` holds the files that
-    /// `*_file` keys of secrets name.
+    /// Reads a configuration and judges the files it names as well. `environment` is the
+    /// process's.
+    ///
+    /// # Errors
+    /// Every problem there is, not just the first.
+    pub fn read(
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        env: &Env,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        parsed::read(text, environment, env.storage.as_ref(), Some(env))
+    }
+
+    /// As [`Config::read`], but keys and certificates are not looked at before they are used;
+    /// `storage` holds the files that `*_file` keys of secrets name.
     ///
     /// # Errors
     /// Every problem there is, not just the first.
@@ -287,7 +301,7 @@ impl Config {
         environment: &BTreeMap<String, String>,
         storage: &dyn Storage,
     ) -> Result<Self, Vec<ConfigProblem>> {
-        parsed::read(text, environment, storage)
+        parsed::read(text, environment, storage, None)
     }
 
     /// Every effective value, secrets redacted, in the order of the table.

@@ -10,7 +10,7 @@ use gateway_core::job::PayoutOutput;
 use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::target::Difficulty;
-use platform::Storage;
+use platform::{Env, Storage};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
@@ -19,7 +19,7 @@ use super::raw::{Raw, nearest};
 use super::{
     AuthConfig, AuthMode, CertificateSource, Config, ConfigProblem, GatewayConfig, LimitsConfig,
     LogFormat, NoiseConfig, Payout, ShareConfig, TelemetryConfig, TimingConfig, TlsFiles,
-    VardiffConfig, rules,
+    VardiffConfig, files, rules,
 };
 use crate::log::{LogSettings, SyncMode};
 
@@ -27,11 +27,13 @@ use crate::log::{LogSettings, SyncMode};
 const VERIFIER_HTTP_PORT: u16 = 8081;
 
 /// Reads everything. A value that is wrong leaves a placeholder and a problem, so that the rest is
-/// judged too; with any problem the whole is thrown away.
+/// judged too; with any problem the whole is thrown away. With an environment the files that the
+/// configuration names are judged as well.
 pub(super) fn read(
     text: &str,
     environment: &BTreeMap<String, String>,
     storage: &dyn Storage,
+    judged_in: Option<&Env>,
 ) -> Result<Config, Vec<ConfigProblem>> {
     let mut raw = Raw::gather(text, environment, storage);
     let hatches = hatches(&mut raw, environment);
@@ -50,6 +52,9 @@ pub(super) fn read(
         settings: Vec::new(),
     };
     rules::check(&config, &mut raw);
+    if let Some(env) = judged_in {
+        files::check(&config, &mut raw, env);
+    }
     config.settings = raw.finish()?;
     Ok(config)
 }

@@ -35,9 +35,8 @@ impl<'a> Raw<'a> {
         match toml::from_str::<Table>(text) {
             Ok(table) => raw.read_file(table),
             Err(error) => {
-                let start = error.span().map_or(0, |span| span.start);
-                let line = text[..start].matches('\n').count() + 1;
-                raw.problem(&format!("line {line}"), error.message().to_owned());
+                let (place, problem) = syntax_problem(text, &error);
+                raw.problem(&place, problem);
                 // What the rest of the file says is not known.
                 raw.faulty.extend(KEYS.iter().map(|key| key.path.to_owned()));
             }
@@ -209,6 +208,21 @@ impl<'a> Raw<'a> {
             }
         }
     }
+}
+
+/// Where the text stops being TOML and why, with the line itself unless it may hold a secret.
+fn syntax_problem(text: &str, error: &toml::de::Error) -> (String, String) {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = &text[..start];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let (line, column) =
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+    let shown = text[line_start..].lines().next().unwrap_or_default().trim();
+    let may_hold_a_secret =
+        ["secret", "password", "key"].iter().any(|word| shown.to_lowercase().contains(word));
+    let shown = if may_hold_a_secret { "(the line may hold a secret)" } else { shown };
+    let said = error.message();
+    (format!("line {line}, column {column}"), format!("{said}, in: {shown}"))
 }
 
 /// The key at `path`, and whether `path` is the `_file` companion of a secret.

@@ -4,7 +4,8 @@ use rstest::rstest;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::fake_disk::FakeDisk;
+use crate::fake_disk::{self, FakeDisk};
+use crate::gen_keys;
 
 const MINIMAL: &str = r#"
 [gateway]
@@ -117,9 +118,46 @@ fn all_problems_are_told_at_once() {
 
 #[test]
 fn a_file_that_is_no_toml_is_one_problem() {
-    let problems = problems("[gateway]\nmode = \n", &[]);
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].starts_with("line 2: "), "{problems:?}");
+    let found = problems("[gateway]\n mode = \n", &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("line 2, column "), "{found:?}");
+    assert!(found[0].ends_with(", in: mode ="), "{found:?}");
+    let found = problems("[share]\nshare_upstream_secret = \"hunter2\n", &[]);
+    assert!(found[0].starts_with("line 2, column "), "{found:?}");
+    assert!(!found[0].contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn files_that_miners_cannot_be_served_with_are_problems_of_their_keys() {
+    let disk = FakeDisk::default();
+    let env = fake_disk::env(&disk);
+    let read = || {
+        let problems = Config::read(MINIMAL, &BTreeMap::new(), &env).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let found = read();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].starts_with("noise.noise_key_file: noise.key: cannot be read: "), "{found:?}");
+
+    let day = Duration::from_secs(86_400);
+    let keys = gen_keys::generate(&env, None, day, day).unwrap();
+    disk.put("noise.key", keys.noise_key.as_bytes());
+    disk.put("authority.pub", keys.authority_public_key.to_string().as_bytes());
+    disk.put("noise.cert", b"no certificate");
+    let found = read();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("noise.noise_cert_file: noise.cert: "), "{found:?}");
+
+    let expired = gen_keys::generate(&env, None, Duration::ZERO, day).unwrap();
+    disk.put("noise.cert", expired.certificate.as_bytes());
+    let found = read();
+    assert!(
+        found[0].starts_with("noise.noise_cert_file: the certificate does not fit"),
+        "{found:?}"
+    );
+
+    disk.put("noise.cert", keys.certificate.as_bytes());
+    assert_eq!(read(), [""; 0]);
 }
 
 #[rstest]

@@ -156,7 +156,7 @@ impl Reader {
             let read = self.record(&bytes[offset..]);
             match read {
                 Ok(length) => offset += length,
-                Err(what) if is_last && !holds_whole_record(&bytes[offset..]) => {
+                Err(what) if is_last && is_torn(&bytes[offset..]) => {
                     self.torn = Some(Torn {
                         name: name.into(),
                         offset: offset as u64,
@@ -245,11 +245,15 @@ impl Reader {
     }
 }
 
-/// Whether a good record begins on any line after the first: then the first was not torn by a
-/// crash, which can only hurt the end.
-fn holds_whole_record(bytes: &[u8]) -> bool {
-    bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .skip(1)
-        .any(|line| line.strip_suffix(b"\n").is_some_and(|line| segment::decode(line).is_ok()))
+/// Whether a crash left these bytes, which begin with a record that cannot be read. A crash can only
+/// hurt the end: no good record follows. And what it leaves is no line with its newline, unless the
+/// disk never wrote some of its blocks, which then read as zeros. Any other whole line was whole
+/// once and may have been acknowledged, so it is damage and not to be cut off.
+fn is_torn(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let unfinished = !first.ends_with(b"\n") || first.contains(&0);
+    let is_whole =
+        |line: &[u8]| line.strip_suffix(b"\n").is_some_and(|l| segment::decode(l).is_ok());
+    unfinished && !lines.any(is_whole)
 }

@@ -180,6 +180,30 @@ async fn a_torn_end_is_cut_and_the_log_goes_on() {
 }
 
 #[tokio::test]
+async fn a_last_line_that_was_whole_once_is_damage_and_not_a_torn_end() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1 << 20, 4)).await;
+    log.record(vec![accepted("a", "j")]).await;
+    log.close().await.unwrap();
+    let path = format!("log/{}", segment::name(1));
+    let whole = disk.bytes(&path);
+    let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+
+    let mut flipped = whole.clone();
+    flipped[last + 20] ^= 1;
+    disk.put(&path, &flipped);
+    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    assert!(error.contains(&format!("damaged at byte {last}")), "{error}");
+
+    // Blocks that the disk never wrote read as zeros, even where later ones were written.
+    let mut unwritten = whole.clone();
+    unwritten[last..last + 20].fill(0);
+    disk.put(&path, &unwritten);
+    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    assert_eq!(recovered.torn.unwrap().offset, last as u64);
+}
+
+#[tokio::test]
 async fn damage_before_the_end_names_the_file_and_the_place() {
     let disk = FakeDisk::default();
     let (log, _) = opened(&disk, settings(1, 9)).await;

@@ -5,7 +5,7 @@
 mod miner;
 mod world;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use verifier_protocol::{Checks, FeeTier, PolicyContext, Verdict, VerdictCode};
 
 use crate::miner::Miner;
@@ -54,6 +54,37 @@ async fn a_share_travels_from_the_miner_to_the_pool_and_a_block_to_the_node() {
     assert_eq!(gateway.stop().await, Ok(()));
     assert_eq!(miner.read_to_end().await, "shutdown-drain");
     world.no_task_is_left(before).await;
+}
+
+#[tokio::test]
+async fn a_block_that_the_node_will_never_take_is_recorded_once() {
+    let world = World::new().await;
+    let error = "error -22: Block decode failed";
+    world.node_answers(json!({ "result": null, "error": error, "final": true }));
+    let gateway = world.start_gateway("observe");
+    let mut miner = Miner::connect(&world).await;
+    miner.open_channel("alice").await;
+    miner.submit_block().await;
+    let events = world.events_until("block_found", 1).await;
+    let block = named(&events, "block_found")[0];
+    assert_eq!(block["accepted"], false);
+    assert_eq!(block["results"][0], format!("node: {error}"));
+    assert_eq!(gateway.stop().await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_was_never_reached_is_missing() {
+    let world = World::new().await;
+    let gateway = world.start_gateway_with(&[
+        ("GATEWAY__GATEWAY__MODE", "inline"),
+        ("GATEWAY__GATEWAY__UPSTREAM_URL", "http://127.0.0.1:1"),
+        ("GATEWAY__SHARE__SHARE_UPSTREAM_URL", "http://127.0.0.1:1/shares"),
+    ]);
+    world.until_healthy().await;
+    let missing = r#"["template_source","template","verifier","share_upstream"]"#;
+    let expected = format!(r#"{{"ready":false,"missing":{missing}}}"#);
+    assert_eq!(world.get("/ready").await, (503, expected));
+    assert_eq!(gateway.stop().await, Ok(()));
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! What surrounds the gateway.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -47,6 +46,8 @@ pub(crate) struct World {
 struct Surroundings {
     started_at_ms: u64,
     pool_status: AtomicU16,
+    /// What the only node answers to a block.
+    node_answer: std::sync::Mutex<Value>,
     blocks: mpsc::UnboundedSender<Value>,
     posts: mpsc::UnboundedSender<Value>,
 }
@@ -90,6 +91,7 @@ impl World {
         let surroundings = Arc::new(Surroundings {
             started_at_ms: env.wall.unix_ms(),
             pool_status,
+            node_answer: std::sync::Mutex::new(json!({ "result": null, "error": null })),
             blocks,
             posts,
         });
@@ -109,7 +111,7 @@ impl World {
         let config = format!(
             r#"
             [gateway]
-            mode = "MODE"
+            mode = "observe"
             listen_addr = "{miner_address}"
             http_addr = "{http_address}"
             verifier_addr = "{verifier_address}"
@@ -148,10 +150,15 @@ impl World {
     }
 
     pub(crate) fn start_gateway(&self, mode: &str) -> Running {
-        let variables =
-            BTreeMap::from([("VELDRA_GATEWAY_ALLOW_OPEN_AUTH".to_owned(), "1".to_owned())]);
-        let text = self.config.replace("MODE", mode);
-        let config = Config::from_toml(&text, &variables, self.env.storage.as_ref()).unwrap();
+        self.start_gateway_with(&[("GATEWAY__GATEWAY__MODE", mode)])
+    }
+
+    /// Starts a gateway whose configuration is changed by these variables.
+    pub(crate) fn start_gateway_with(&self, variables: &[(&str, &str)]) -> Running {
+        let hatch = ("VELDRA_GATEWAY_ALLOW_OPEN_AUTH", "1");
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().chain([&hatch]).map(owned).collect();
+        let config = Config::read(&self.config, &variables, &self.env).unwrap();
         let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
         let env = Env { tasks: tasks.clone(), ..self.env.clone() };
         let task = self.outside.spawn("gateway", gateway::run(env, config, shutdown.clone()));
@@ -172,6 +179,11 @@ impl World {
 
     pub(crate) fn pool_answers(&self, status: u16) {
         self.surroundings.pool_status.store(status, Ordering::Relaxed);
+    }
+
+    /// Has the node answer blocks so from now on.
+    pub(crate) fn node_answers(&self, answer: Value) {
+        *self.surroundings.node_answer.lock().unwrap() = answer;
     }
 
     pub(crate) async fn next_block(&self) -> Value {
@@ -315,8 +327,10 @@ async fn template(
 
 async fn block(State(world): State<Arc<Surroundings>>, body: Bytes) -> String {
     world.blocks.send(serde_json::from_slice(&body).unwrap()).unwrap();
-    let results = json!([{ "node": "node", "result": null, "error": null }]);
-    json!({ "accepted": true, "results": results }).to_string()
+    let mut result = world.node_answer.lock().unwrap().clone();
+    let accepted = result["error"].is_null();
+    result["node"] = "node".into();
+    json!({ "accepted": accepted, "results": [result] }).to_string()
 }
 
 async fn shares(

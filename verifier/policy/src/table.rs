@@ -33,9 +33,18 @@ impl fmt::Display for Problem {
 /// The place where the text stops being TOML.
 pub fn parse(text: &str) -> Result<Table, Problem> {
     text.parse::<Table>().map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
-        Problem::new(format!("line {line}"), format!("not TOML: {}", error.message()))
+        let start = error.span().map_or(0, |span| span.start);
+        let (before, rest) = text.split_at(start);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before[line_start..].chars().count() + 1;
+        let line = before.matches('\n').count() + 1;
+        let line_end = start + rest.find('\n').unwrap_or(rest.len());
+        let shown = text[line_start..line_end].trim();
+        // A daemon's own configuration is read by this too.
+        let may_hold_a_secret = shown.contains("password") || shown.contains("key");
+        let shown = if may_hold_a_secret { "(the line may hold a secret)" } else { shown };
+        let place = format!("line {line}, column {column}");
+        Problem::new(place, format!("not TOML: {}, in: {shown}", error.message()))
     })
 }
 

@@ -30,12 +30,12 @@ pub(crate) async fn submit(
         .collect();
     let mut results = Vec::with_capacity(submissions.len());
     for (node, submission) in submissions {
-        let (result, error) = match submission.await {
-            Some(Ok(result)) => (result, None),
-            Some(Err(error)) => (None, Some(error.to_string())),
-            None => (None, Some("the program is ending".to_owned())),
+        let (result, error, is_final) = match submission.await {
+            Some(Ok(result)) => (result, None, true),
+            Some(Err(error)) => (None, Some(error.to_string()), error.is_final()),
+            None => (None, Some("the program is ending".to_owned()), false),
         };
-        let result = NodeResult { node: node.name.clone(), result, error };
+        let result = NodeResult { node: node.name.clone(), result, error, is_final };
         let outcome = match (result.accepted(), &result.error) {
             (true, _) => "accepted",
             (false, None) => "rejected",

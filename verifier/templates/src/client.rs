@@ -67,6 +67,13 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the same request would be refused again for what it holds.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Status { status: 400 | 413 | 422, .. })
+    }
+}
+
 /// Asks one template-manager.
 #[derive(Clone)]
 pub struct TemplateClient {

@@ -28,8 +28,14 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
+        eprintln!("template-manager: {}", platform::in_full(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
     let env = platform::real::env();
     let config = match read_config(&env, &arguments.config) {
         Ok(config) => config,
@@ -60,8 +66,10 @@ async fn main() -> Result<ExitCode> {
 
 fn read_config(env: &Env, file: &Path) -> Result<Config, Vec<ConfigProblem>> {
     let problem = |problem| vec![ConfigProblem { key: "--config".to_owned(), problem }];
-    let bytes = env.storage.read(file).map_err(|error| problem(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| problem(error.to_string()))?;
+    let bytes = env.storage.read(file);
+    let bytes = bytes.map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| problem("cannot be read: it is not UTF-8".to_owned()))?;
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

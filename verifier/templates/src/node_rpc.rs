@@ -82,6 +82,11 @@ impl RpcError {
         }
     }
 
+    /// Whether the same request will get the same answer again: the node itself refused it.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Rpc { .. })
+    }
+
     /// Whether the node may well not have seen the request.
     pub fn is_transport(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Cookie { .. } | Self::WarmingUp(_))

@@ -151,6 +151,10 @@ pub struct NodeResult {
     pub result: Option<String>,
     /// Why the node gave no result.
     pub error: Option<String>,
+    /// Whether asking the node again would bring the same answer: it gave a result, or it refused
+    /// the request itself (such as a block that it cannot decode).
+    #[serde(rename = "final", default)]
+    pub is_final: bool,
 }
 
 impl NodeResult {
@@ -207,6 +211,7 @@ mod tests {
             node: "a".to_owned(),
             result: result.map(str::to_owned),
             error: error.map(str::to_owned),
+            is_final: true,
         };
         assert_eq!(result.accepted(), accepted);
     }

@@ -228,6 +228,20 @@ async fn a_refused_block_is_told_in_the_nodes_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_that_will_not_change_is_told_from_one_that_may() {
+    let mut world = World::new();
+    let node = FakeNode::new();
+    node.set(|chain| chain.submit_error = Some((-22, "Block decode failed")));
+    let _node = node.start(&world.env, "a").await;
+    world.start(&["a", "b"], "");
+    world.pass(SECOND).await;
+    let answer = world.client.submit_block(&submission()).await.unwrap();
+    assert!(!answer.accepted);
+    assert_eq!(answer.results[0].error.as_deref(), Some("error -22: Block decode failed"));
+    assert_eq!([answer.results[0].is_final, answer.results[1].is_final], [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_cookie_is_read_after_the_node_restarts() {
     let mut world = World::new();
     let directory = tempfile::tempdir().unwrap();

@@ -54,10 +54,8 @@ impl<'a> Reader<'a> {
         environment: &BTreeMap<String, String>,
         storage: &'a dyn Storage,
     ) -> Result<Self, Vec<ConfigProblem>> {
-        let mut top: Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            vec![ConfigProblem { key: format!("line {line}"), problem: error.message().to_owned() }]
-        })?;
+        let mut top: Table =
+            toml::from_str(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let mut problems = Vec::new();
         let nodes = match top.remove("nodes") {
             None => Vec::new(),
@@ -285,4 +283,19 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Table(_) => "a table",
     }
+}
+
+/// Where the text stops being TOML and why, with the line itself unless it may hold a secret.
+fn syntax_problem(text: &str, error: &toml::de::Error) -> ConfigProblem {
+    let start = error.span().map_or(0, |span| span.start);
+    let (before, rest) = text.split_at(start);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before[line_start..].chars().count() + 1;
+    let line = before.matches('\n').count() + 1;
+    let line_end = start + rest.find('\n').unwrap_or(rest.len());
+    let shown = text[line_start..line_end].trim();
+    let may_hold_a_secret = shown.contains("password") || shown.contains("key");
+    let shown = if may_hold_a_secret { "(the line may hold a secret)" } else { shown };
+    let problem = format!("{}, in: {shown}", error.message());
+    ConfigProblem { key: format!("line {line}, column {column}"), problem }
 }

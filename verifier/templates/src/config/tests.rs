@@ -110,7 +110,7 @@ cookie_file = 7
 }
 
 #[rstest]
-#[case("x = ", "line 1: ")]
+#[case("x = ", "line 1, column ")]
 #[case("\n\nnodes = 3", "nodes: is no list of tables")]
 #[case("", "nodes: no node is configured")]
 fn a_file_that_is_none_is_refused(#[case] text: &str, #[case] expect: &str) {

@@ -30,6 +30,8 @@ pub(crate) struct Chain {
     pub(crate) template_delay: Duration,
     /// What `submitblock` answers.
     pub(crate) submit: Value,
+    /// The error that `submitblock` answers instead.
+    pub(crate) submit_error: Option<(i64, &'static str)>,
     pub(crate) submitted: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ impl FakeNode {
             authorization: PASSWORD.to_owned(),
             template_delay: Duration::ZERO,
             submit: Value::Null,
+            submit_error: None,
             submitted: Vec::new(),
         };
         Self { chain: watch::Sender::new(chain), tasks: Tasks::new() }
@@ -117,6 +120,11 @@ async fn answer(
         "submitblock" => {
             let block = request["params"][0].as_str().unwrap().to_owned();
             chain.send_modify(|chain| chain.submitted.push(block));
+            if let Some((code, message)) = now.submit_error {
+                let error = json!({ "code": code, "message": message });
+                let body = json!({ "jsonrpc": "2.0", "error": error, "id": 0 });
+                return body.to_string().into_response();
+            }
             now.submit
         }
         "getblocktemplate" => {
