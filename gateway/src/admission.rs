@@ -10,13 +10,19 @@ use crate::limits::{ADDRESSES_REMEMBERED, REFUSALS_REPORTED_PER_SECOND};
 
 /// Counts connections and judges new ones.
 pub(crate) struct Admission {
-    most: usize,
-    most_per_address: usize,
-    per_second: f64,
     state: Mutex<State>,
 }
 
+/// What `[limits]` says.
+#[derive(Clone, Copy)]
+struct Bounds {
+    most: usize,
+    most_per_address: usize,
+    per_second: f64,
+}
+
 struct State {
+    bounds: Bounds,
     open: usize,
     addresses: BTreeMap<IpAddr, Address>,
     reports: Bucket,
@@ -69,15 +75,26 @@ impl Bucket {
     }
 }
 
-impl Admission {
-    pub(crate) fn new(limits: &LimitsConfig) -> Self {
-        let reports = Bucket::full(REFUSALS_REPORTED_PER_SECOND, Duration::ZERO);
+impl Bounds {
+    fn of(limits: &LimitsConfig) -> Self {
         Self {
             most: limits.max_connections,
             most_per_address: limits.max_connections_per_ip,
             per_second: f64::from(limits.connections_per_second_per_ip),
-            state: Mutex::new(State { open: 0, addresses: BTreeMap::new(), reports }),
         }
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &LimitsConfig) -> Self {
+        let reports = Bucket::full(REFUSALS_REPORTED_PER_SECOND, Duration::ZERO);
+        let (bounds, addresses) = (Bounds::of(limits), BTreeMap::new());
+        Self { state: Mutex::new(State { bounds, open: 0, addresses, reports }) }
+    }
+
+    /// Judges connections by these limits from now on.
+    pub(crate) fn set_limits(&self, limits: &LimitsConfig) {
+        self.state().bounds = Bounds::of(limits);
     }
 
     /// A place for a connection from `address`.
@@ -88,7 +105,8 @@ impl Admission {
     ) -> Result<Place, Refusal> {
         let mut state = self.state();
         let state = &mut *state;
-        state.forget_idle(self.per_second, now);
+        let Bounds { most, most_per_address, per_second } = state.bounds;
+        state.forget_idle(per_second, now);
         if state.addresses.len() >= ADDRESSES_REMEMBERED && !state.addresses.contains_key(&address)
         {
             let report = state.reports.take(REFUSALS_REPORTED_PER_SECOND, now);
@@ -97,12 +115,12 @@ impl Admission {
         let entry = state
             .addresses
             .entry(address)
-            .or_insert_with(|| Address { open: 0, bucket: Bucket::full(self.per_second, now) });
-        let limit = if !entry.bucket.take(self.per_second, now) {
+            .or_insert_with(|| Address { open: 0, bucket: Bucket::full(per_second, now) });
+        let limit = if !entry.bucket.take(per_second, now) {
             Some("limits.connections_per_second_per_ip")
-        } else if entry.open >= self.most_per_address {
+        } else if entry.open >= most_per_address {
             Some("limits.max_connections_per_ip")
-        } else if state.open >= self.most {
+        } else if state.open >= most {
             Some("limits.max_connections")
         } else {
             None

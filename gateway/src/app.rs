@@ -2,8 +2,9 @@
 
 mod door;
 mod drain;
+mod links;
 mod parts;
-mod settings;
+pub(crate) mod settings;
 mod task_group;
 
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use platform::{Env, Shutdown};
 use tokio::sync::mpsc;
 
-use self::parts::Parts;
-use crate::config::Config;
+use self::parts::{Parts, Start};
+use crate::config::{Config, ConfigSource};
 use crate::log::{self, LogError, Recovered};
-use crate::noise_identity::{self, IdentityError, NoiseIdentity};
+use crate::noise_identity::IdentityError;
+use crate::reload::{Reload, serving};
 
 /// Why the gateway ended other than cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +65,40 @@ pub enum Error {
 /// # Errors
 /// What kept it from starting, from going on, or from draining cleanly.
 pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_with(env, config, None, Reload::new(), shutdown).await
+}
+
+/// As [`run`]; `config` was loaded from `source`, which is read again whenever `reload` or the HTTP
+/// interface asks for it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_reloadable(
+    env: Env,
+    config: Config,
+    source: ConfigSource,
+    reload: Reload,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    run_with(env, config, Some(source), reload, shutdown).await
+}
+
+async fn run_with(
+    env: Env,
+    config: Config,
+    source: Option<ConfigSource>,
+    reload: Reload,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     for hatch in &config.hatches {
         tracing::warn!(variable = hatch.variable(), "ESCAPE HATCH OPEN: a safeguard is off");
     }
-    let identity = load_identity(&env, &config)?;
+    if config.noise.is_none() {
+        tracing::warn!("miners are served without encryption");
+    } else {
+        sv2_noise::self_test()?;
+    }
+    let serving = serving(&config, &env)?;
     let recovered = recover(&env, &config).await?;
     let http_addr = config.gateway.http_addr.clone();
     let http = env.net.listen(&http_addr).await.map_err(|source| Error::Listen {
@@ -75,8 +107,8 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
         source,
     })?;
     let (fatal_sender, mut fatal) = mpsc::channel(1);
-    let config = Arc::new(config);
-    let mut parts = Parts::start(env, config, identity, recovered, http, fatal_sender).await?;
+    let start = Start { config: Arc::new(config), serving, recovered, http, source, reload };
+    let mut parts = Parts::start(env, start, fatal_sender).await?;
     let drain_asked = parts.drain_asked();
     let failure = tokio::select! {
         biased;
@@ -91,15 +123,6 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
     }
     let drained = parts.drain().await;
     failure.map_or(drained, Err)
-}
-
-fn load_identity(env: &Env, config: &Config) -> Result<Option<NoiseIdentity>, Error> {
-    let Some(noise) = &config.noise else {
-        tracing::warn!("miners are served without encryption");
-        return Ok(None);
-    };
-    sv2_noise::self_test()?;
-    Ok(Some(noise_identity::load(noise, env)?))
 }
 
 /// Reads the log away from the event loop: it may have gigabytes.

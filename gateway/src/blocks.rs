@@ -10,14 +10,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::limits::{BLOCK_RETRY, BLOCKS_IN_SUBMISSION};
+use crate::live::Live;
 use crate::log::Record;
 use crate::recorder::Recorder;
 
 /// Submits blocks, each as a task of its own, until the nodes answer.
 pub(crate) struct BlockSubmitter {
     pub(crate) env: Env,
-    pub(crate) client: TemplateClient,
+    /// Where the connections to the template source are tasks.
+    client_env: Env,
+    live: Live,
     pub(crate) clock: Clock,
     pub(crate) recorder: Arc<Recorder>,
     places: Arc<Semaphore>,
@@ -28,13 +32,14 @@ pub(crate) struct BlockSubmitter {
 impl BlockSubmitter {
     pub(crate) fn new(
         env: Env,
-        client: TemplateClient,
+        client_env: Env,
+        live: Live,
         clock: Clock,
         recorder: Arc<Recorder>,
         give_up: Shutdown,
     ) -> Self {
         let places = Arc::new(Semaphore::new(BLOCKS_IN_SUBMISSION));
-        Self { env, client, clock, recorder, places, give_up }
+        Self { env, client_env, live, clock, recorder, places, give_up }
     }
 
     /// Starts a submission; waits only where very many are under way.
@@ -89,7 +94,8 @@ impl BlockSubmitter {
     async fn until_answered(&self, submission: &BlockSubmission) -> (bool, Vec<String>) {
         let mut backoff = Backoff::new(BLOCK_RETRY, Arc::clone(&self.env.rng));
         loop {
-            match self.client.submit_block(submission).await {
+            match template_client(&self.live.now(), &self.client_env).submit_block(submission).await
+            {
                 // A node that could not be asked may still be the one that takes it.
                 Ok(answer) if answer.accepted || answer.results.iter().any(answered) => {
                     return (answer.accepted, answer.results.iter().map(in_words).collect());
@@ -103,6 +109,12 @@ impl BlockSubmitter {
             tokio::time::sleep(backoff.next_wait()).await;
         }
     }
+}
+
+/// A client of the template source that is configured.
+pub(crate) fn template_client(config: &Config, env: &Env) -> TemplateClient {
+    let (gateway, timeout) = (&config.gateway, config.timing.upstream_health_timeout);
+    TemplateClient::new(env, &gateway.upstream_url, gateway.upstream_api_key.clone(), timeout)
 }
 
 fn answered(result: &NodeResult) -> bool {

@@ -14,6 +14,7 @@ pub(crate) enum Signal {
     Work(Arc<Publication>),
     Disconnect(Disconnect),
     Upstream(bool),
+    Settings(Arc<session::Settings>),
     Drain,
 }
 
@@ -23,6 +24,7 @@ impl Signal {
             Self::Work(publication) => session::Input::Work(publication),
             Self::Disconnect(disconnect) => session::Input::Disconnect(disconnect),
             Self::Upstream(available) => session::Input::Upstream(available),
+            Self::Settings(settings) => session::Input::Settings(settings),
             Self::Drain => session::Input::Drain,
         }
     }
@@ -37,12 +39,15 @@ pub(crate) struct Board {
 struct Standing {
     publication: Option<Arc<Publication>>,
     upstream: bool,
+    /// Settings that were changed: a newcomer may have been let in with older ones.
+    settings: Option<Arc<session::Settings>>,
     draining: bool,
 }
 
 impl Board {
     pub(crate) fn new() -> Self {
-        let standing = Standing { publication: None, upstream: true, draining: false };
+        let standing =
+            Standing { publication: None, upstream: true, settings: None, draining: false };
         Self {
             standing: Mutex::new(standing),
             signals: broadcast::Sender::new(SIGNALS_BEFORE_A_CONNECTION),
@@ -55,6 +60,7 @@ impl Board {
             Signal::Work(publication) => standing.publication = Some(Arc::clone(publication)),
             Signal::Disconnect(_) => standing.publication = None,
             Signal::Upstream(available) => standing.upstream = *available,
+            Signal::Settings(settings) => standing.settings = Some(Arc::clone(settings)),
             Signal::Drain => standing.draining = true,
         }
         // Under the lock, so that a newcomer hears each signal once. Nobody may be listening.
@@ -65,6 +71,7 @@ impl Board {
     pub(crate) fn join(&self) -> (Vec<Signal>, broadcast::Receiver<Signal>) {
         let standing = self.standing();
         let mut signals = vec![Signal::Upstream(standing.upstream)];
+        signals.extend(standing.settings.clone().map(Signal::Settings));
         signals.extend(standing.publication.clone().map(Signal::Work));
         signals.extend(standing.draining.then_some(Signal::Drain));
         (signals, self.signals.subscribe())

@@ -15,7 +15,7 @@ use platform::{Entropy, Stream};
 use sv2_noise::{FrameDecoder, FrameError, Sealer};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::outbox::Outbox;
 use crate::admission::Place;
@@ -31,17 +31,23 @@ use crate::recorder::Recorder;
 pub(crate) struct MinerSide {
     pub(crate) clock: Clock,
     pub(crate) rng: Arc<dyn Entropy>,
-    pub(crate) settings: Arc<session::Settings>,
     pub(crate) shared: Arc<SharedState>,
-    /// Absent where miners are served in plaintext.
-    pub(crate) identity: Option<NoiseIdentity>,
-    pub(crate) handshake_timeout: std::time::Duration,
+    /// What the next connection is served with.
+    pub(crate) serving: watch::Receiver<Arc<Serving>>,
     pub(crate) board: Arc<Board>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocks: Arc<BlockSubmitter>,
     /// To the forwarder, which ends once every sender is gone.
     pub(crate) forward: mpsc::Sender<Arc<ForwardShare>>,
+}
+
+/// What a connection is served with from its beginning; a reload replaces it as a whole.
+pub(crate) struct Serving {
+    pub(crate) settings: Arc<session::Settings>,
+    /// Absent where miners are served in plaintext.
+    pub(crate) identity: Option<NoiseIdentity>,
+    pub(crate) handshake_timeout: std::time::Duration,
 }
 
 /// How a connection ended; without a reason the miner left.
@@ -69,12 +75,13 @@ pub(crate) async fn serve(
     place: Place,
 ) {
     let began = side.clock.now();
-    let (end, tip, outbox) = match handshake::accept(&side, &mut stream).await {
+    let serving = Arc::clone(&side.serving.borrow());
+    let (end, tip, outbox) = match handshake::accept(&serving, &side.rng, &mut stream).await {
         Ok(transport) => {
             let (sealer, opener) = transport.split();
-            let decoder = FrameDecoder::new(opener, side.settings.max_frame_bytes);
+            let decoder = FrameDecoder::new(opener, serving.settings.max_frame_bytes);
             let (standing, signals) = side.board.join();
-            let settings = Arc::clone(&side.settings);
+            let settings = Arc::clone(&serving.settings);
             let session = Session::new(id, settings, Arc::clone(&side.shared), side.clock.now());
             let outbox = Outbox::new(Arc::clone(&side));
             let mut connection = Connection {

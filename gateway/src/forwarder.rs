@@ -16,15 +16,18 @@ use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{mpsc, watch};
 
+use crate::app::settings::forward_settings;
 use crate::clock::Clock;
+use crate::config::ShareConfig;
 use crate::encoding::{encode_batch, parse_pool_answer};
 use crate::limits::POOL_ANSWER_BYTES;
+use crate::live::Live;
 use crate::recorder::Recorder;
 
 /// Drives the queue, sends what it wants sent, and logs each share's result.
 pub(crate) struct Forwarder {
     pub(crate) queue: ForwardQueue,
-    pub(crate) queue_size: usize,
+    pub(crate) live: Live,
     pub(crate) pool: Arc<Pool>,
     pub(crate) tasks: Tasks,
     pub(crate) clock: Clock,
@@ -61,6 +64,7 @@ impl Forwarder {
     ) {
         let (answered, mut answers) = mpsc::channel(64);
         let (mut open, mut draining) = (true, false);
+        let mut changes = self.live.follow();
         loop {
             self.take_backlog();
             self.act(&answered).await;
@@ -82,6 +86,10 @@ impl Forwarder {
                         continue;
                     }
                 },
+                config = changes.next() => {
+                self.pool = Arc::new(Pool::new(self.pool.http.clone(), &config.share));
+                Input::Settings(forward_settings(&config.share))
+            }
                 () = self.clock.until(self.queue.next_deadline()) => Input::Tick,
             };
             self.queue.handle(input, self.clock.now());
@@ -89,7 +97,8 @@ impl Forwarder {
     }
 
     fn take_backlog(&mut self) {
-        while self.queue.queued() < self.queue_size
+        let queue_size = self.live.now().share.queue_size;
+        while self.queue.queued() < queue_size
             && let Some(share) = self.backlog.pop_front()
         {
             self.queue.handle(Input::Share(share), self.clock.now());
@@ -127,13 +136,22 @@ impl Forwarder {
 
 /// The pool's endpoint.
 pub(crate) struct Pool {
-    pub(crate) http: HttpClient,
-    pub(crate) url: String,
-    pub(crate) secret: SecretString,
-    pub(crate) timeout: Duration,
+    http: HttpClient,
+    url: String,
+    secret: SecretString,
+    timeout: Duration,
 }
 
 impl Pool {
+    pub(crate) fn new(http: HttpClient, share: &ShareConfig) -> Self {
+        Self {
+            http,
+            url: share.upstream_url.clone(),
+            secret: share.upstream_secret.clone(),
+            timeout: share.submit_timeout,
+        }
+    }
+
     async fn post(&self, batch: &Batch, now_ms: u64) -> Answer {
         let body = encode_batch(batch);
         let request = Request::builder()

@@ -1,12 +1,13 @@
 //! Miners at the door.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway_core::event::{ConnectionClosed, Event};
 use gateway_core::ids::ConnectionId;
 use gateway_core::reason::ReasonCode;
-use platform::{Listener, Shutdown, Stream, Tasks};
+use platform::{Listener, Stream, Tasks};
 use tokio::sync::mpsc;
 
 use crate::admission::{Admission, Refusal};
@@ -23,22 +24,18 @@ pub(crate) struct MinerListener {
     pub(crate) tasks: Tasks,
     /// Held by every connection: once all are gone, so are the miners.
     pub(crate) alive: mpsc::Sender<()>,
+    /// The number of the last connection, over every opening of the port.
+    pub(crate) last_id: Arc<AtomicU64>,
 }
 
 impl MinerListener {
-    /// Runs until `stop`.
-    pub(crate) async fn run(mut self, stop: Shutdown) {
-        let mut last_id = 0;
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self) {
         loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
+            match self.listener.accept().await {
                 Ok(stream) => {
-                    last_id += 1;
-                    self.take(stream, ConnectionId(last_id));
+                    let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+                    self.take(stream, ConnectionId(id));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "miner connection not accepted");

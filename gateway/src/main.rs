@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use gateway::config::LogFormat;
-use gateway::{Config, gen_keys};
-use platform::{Env, Shutdown};
+use gateway::{Config, ConfigSource, Reload, gen_keys};
+use platform::Shutdown;
 use tracing_subscriber::EnvFilter;
 
 /// What a wrong configuration exits with.
@@ -83,7 +83,8 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let env = platform::real::env();
-        let config = match read_config(args, &env) {
+        let source = ConfigSource { file: args.config.clone(), environment: environment() };
+        let config = match source.load(&env) {
             Ok(config) => config,
             Err(problems) => {
                 for problem in problems {
@@ -97,51 +98,22 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         if args.check_config {
-            println!("{}: no problems", source_of(args));
+            println!("{source}: no problems");
             return Ok(ExitCode::SUCCESS);
         }
         init_logs(&config)?;
-        let shutdown = Shutdown::new();
-        drop(env.tasks.spawn("signals", cancel_on_signal(shutdown.clone())?));
-        gateway::run(env, config, shutdown).await?;
+        let (shutdown, reload) = (Shutdown::new(), Reload::new());
+        drop(env.tasks.spawn("signals", heed_signals(shutdown.clone(), reload.clone())?));
+        gateway::run_reloadable(env, config, source, reload, shutdown).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// The configuration, or every problem of it with where it stands.
-fn read_config(args: &RunArgs, env: &Env) -> Result<Config, Vec<String>> {
-    let source = source_of(args);
-    let text = match &args.config {
-        Some(path) => {
-            config_text(path, env).map_err(|problem| vec![format!("{source}: {problem}")])?
-        }
-        None => String::new(),
-    };
-    // A variable that is not Unicode is none of ours.
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+/// The environment of the process. A variable that is not Unicode is none of ours.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    Config::read(&text, &environment, env).map_err(|problems| {
-        let placed = |problem: &gateway::ConfigProblem| {
-            let is_variable = environment.contains_key(&problem.key);
-            let source = if is_variable { "environment" } else { source.as_str() };
-            format!("{source}: {problem}")
-        };
-        problems.iter().map(placed).collect()
-    })
-}
-
-/// Where the configuration stands, for messages.
-fn source_of(args: &RunArgs) -> String {
-    match &args.config {
-        Some(path) => path.display().to_string(),
-        None => "no --config file".to_owned(),
-    }
-}
-
-fn config_text(path: &Path, env: &Env) -> Result<String, String> {
-    let bytes = env.storage.read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| "cannot be read: it is not UTF-8".to_owned())
+        .collect()
 }
 
 fn init_logs(config: &Config) -> anyhow::Result<()> {
@@ -155,17 +127,23 @@ fn init_logs(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cancel_on_signal(
+/// SIGTERM and SIGINT drain the gateway, SIGHUP has it read its configuration again.
+fn heed_signals(
     shutdown: Shutdown,
+    reload: Reload,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => reload.request(),
+            }
         }
         shutdown.cancel();
     })

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     switch_seconds: Histogram,
     connections_closed: CounterBy,
     blocks: CounterBy,
+    reloads: CounterBy,
     notices: CounterBy,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
@@ -56,6 +57,7 @@ impl Metrics {
             switch_seconds: Histogram::new(LATENCY_BUCKETS),
             connections_closed: Family::default(),
             blocks: Family::default(),
+            reloads: Family::default(),
             notices: Family::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
@@ -93,6 +95,7 @@ impl Metrics {
             self.connections_closed.clone(),
         );
         registry.register("blocks_found", "Blocks by fate", self.blocks.clone());
+        registry.register("config_reloads", "Reloads by outcome", self.reloads.clone());
         registry.register("session_notices", "What miners did", self.notices.clone());
         registry.register("connections", "Miner connections", self.connections.clone());
         registry.register(
@@ -166,6 +169,10 @@ impl Metrics {
                     None => "unanswered",
                 };
                 self.blocks.get_or_create(&label("fate", fate)).inc();
+            }
+            Event::ConfigReloaded(event) => {
+                let outcome = if event.applied { "applied" } else { "refused" };
+                self.reloads.get_or_create(&label("outcome", outcome)).inc();
             }
             _ => {}
         }

@@ -10,16 +10,17 @@ use crate::admission::Admission;
 use crate::blocks::BlockSubmitter;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::{Config, EscapeHatch};
+use crate::config::EscapeHatch;
 use crate::forwarder::ForwardLevel;
 use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS};
+use crate::live::Live;
 use crate::log::LogStatus;
 use crate::metrics::{Metrics, label};
 use crate::recorder::Recorder;
 
 /// Everything that tells how things stand.
 pub(crate) struct Status {
-    pub(crate) config: Arc<Config>,
+    pub(crate) live: Live,
     pub(crate) clock: Clock,
     pub(crate) board: Arc<Board>,
     pub(crate) shared: Arc<gateway_core::SharedState>,
@@ -66,7 +67,7 @@ struct TemplateReport {
 impl Status {
     /// What keeps the gateway from serving miners as it should; empty when it is ready.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let mode = self.config.gateway.mode;
+        let mode = self.live.now().gateway.mode;
         let has_template = self.board.publication().is_some() || !mode.serves_miners();
         let checks = [
             ("not_draining", !self.is(&self.draining)),
@@ -81,7 +82,7 @@ impl Status {
 
     /// The report of `/api/v1/status`, as JSON.
     pub(crate) fn report(&self) -> String {
-        let now = self.clock.now();
+        let (now, config) = (self.clock.now(), self.live.now());
         let (missing, level) = (self.missing(), *self.forward.borrow());
         let template = self.board.publication().map(|publication| {
             let template = publication.work.template();
@@ -94,9 +95,9 @@ impl Status {
             }
         });
         let report = Report {
-            instance: &self.config.gateway.gateway_instance_id,
+            instance: &config.gateway.gateway_instance_id,
             version: env!("CARGO_PKG_VERSION"),
-            mode: self.config.gateway.mode.as_str(),
+            mode: config.gateway.mode.as_str(),
             uptime_ms: now.mono.as_millis(),
             draining: self.is(&self.draining),
             ready: missing.is_empty(),
@@ -111,27 +112,22 @@ impl Status {
             shares_queued: level.queued,
             posts_in_flight: level.in_flight,
             blocks_in_submission: self.blocks.under_way(),
-            verifier_http_url: &self.config.gateway.verifier_http_url,
-            escape_hatches: self
-                .config
-                .hatches
-                .iter()
-                .copied()
-                .map(EscapeHatch::variable)
-                .collect(),
+            verifier_http_url: &config.gateway.verifier_http_url,
+            escape_hatches: config.hatches.iter().copied().map(EscapeHatch::variable).collect(),
         };
         serde_json::to_string(&report).expect("texts and numbers always encode")
     }
 
     /// Brings the gauges up to date.
     pub(crate) fn refresh_gauges(&self) {
-        let (metrics, share) = (&self.metrics, &self.config.share);
+        let (metrics, config) = (&self.metrics, self.live.now());
+        let share = &config.share;
         let level = *self.forward.borrow();
         let queues = [
-            ("connections", self.admission.open(), self.config.limits.max_connections),
+            ("connections", self.admission.open(), config.limits.max_connections),
             ("channels", self.shared.channels(), CHANNELS),
             ("replay_window", self.shared.replay_window_len(), share.dedup_window_size),
-            ("templates", self.shared.templates(), self.config.timing.template_cache_size),
+            ("templates", self.shared.templates(), config.timing.template_cache_size),
             ("forward_queue", level.queued, share.queue_size),
             ("forward_in_flight", level.in_flight, share.max_in_flight),
             ("blocks", self.blocks.under_way(), BLOCKS_IN_SUBMISSION),

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::limits::{
     HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSALS_OUTSTANDING, PROPOSALS_WAITING,
 };
+use crate::live::Live;
 use crate::metrics::{Metrics, label};
 
 /// Templates that wait to be proposed, newest first: a newer tip does not wait for an older one.
@@ -68,7 +69,8 @@ pub(crate) struct VerifierLink {
     pub(crate) env: Env,
     pub(crate) clock: Clock,
     pub(crate) address: String,
-    pub(crate) mode: gateway_core::mode::Mode,
+    /// Says which mode proposals are judged in.
+    pub(crate) live: Live,
     pub(crate) instance: InstanceId,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) proposals: Arc<Proposals>,
@@ -126,7 +128,7 @@ impl VerifierLink {
                     tracing::info!(address = self.address, "link to the verifier is up");
                     reported = false;
                     self.set_up(true);
-                    if self.mode.gates_jobs() {
+                    if self.mode().gates_jobs() {
                         // The switch proposes anew what still matters.
                         self.proposals.clear();
                     }
@@ -177,6 +179,10 @@ impl VerifierLink {
             backoff.reset();
         }
         end
+    }
+
+    fn mode(&self) -> gateway_core::mode::Mode {
+        self.live.now().gateway.mode
     }
 
     fn set_up(&self, up: bool) {
@@ -297,6 +303,7 @@ impl Connection<'_> {
         let answer = |seq| encode(&Message::HeartbeatAck(HeartbeatAck { seq }));
         lock(&self.to_answer).drain(..).flat_map(answer).collect()
     }
+
     /// The lines of a proposal, made away from the event loop: a block has megabytes.
     async fn propose(&self, work: &Arc<Work>) -> Vec<u8> {
         let proposal_id = ProposalId(self.next_proposal.fetch_add(1, Ordering::Relaxed));
@@ -307,7 +314,7 @@ impl Connection<'_> {
                 outstanding.pop_first();
             }
         }
-        let (mode, instance) = (self.link.mode, self.link.instance.clone());
+        let (mode, instance) = (self.link.mode(), self.link.instance.clone());
         let work = Arc::clone(work);
         let cpu: &Arc<dyn Offload> = &self.link.env.cpu;
         offload(cpu, move || proposal_lines(proposal_id, &work, mode, &instance)).await

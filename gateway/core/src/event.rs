@@ -252,6 +252,8 @@ pub struct ConfigReloaded {
     pub applied: bool,
     /// Keys whose value changed.
     pub changed: Vec<String>,
+    /// Those among them that keep their old value until the gateway is started again.
+    pub restart_required: Vec<String>,
     /// What was wrong with it.
     pub problems: Vec<String>,
     /// When.

@@ -1,6 +1,7 @@
 //! When miners are let in: at once, or in inline mode once the pool was reached.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use gateway_core::mode::Mode;
@@ -9,17 +10,27 @@ use tokio::sync::{mpsc, watch};
 
 use super::Error;
 use crate::admission::Admission;
-use crate::config::{Config, EscapeHatch};
+use crate::config::EscapeHatch;
 use crate::connection::MinerSide;
 use crate::listener::MinerListener;
+use crate::live::{Follower, Live};
 
 /// How soon an unreachable pool is probed again.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Opens the miner port.
+/// What the pool is probed with.
+const POOL_KEYS: [&str; 3] = [
+    "share.share_upstream_url",
+    "timing.upstream_health_timeout_ms",
+    "timing.health_probe_interval_ms",
+];
+/// How soon a port that was taken meanwhile is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Opens the miner port, and closes it while the mode serves no miners.
 pub(super) struct Door {
     pub(super) env: Env,
-    pub(super) config: Arc<Config>,
+    pub(super) live: Live,
     pub(super) side: Arc<MinerSide>,
     pub(super) admission: Arc<Admission>,
     pub(super) pool_up: watch::Receiver<bool>,
@@ -28,47 +39,89 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Waits for the pool where it must, then accepts miners until `stop`.
+    /// Accepts miners as the configuration wants it, until `stop`.
     pub(super) async fn run(mut self, stop: Shutdown) {
-        let waits = self.config.gateway.mode == Mode::Inline
-            && !self.config.hatches.contains(&EscapeHatch::NoShareUpstreamReadyInline);
-        if waits {
-            let reached = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                reached = self.pool_up.wait_for(|up| *up) => reached.is_ok(),
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.keep() => {}
+        }
+    }
+
+    async fn keep(&mut self) {
+        let mut changes = self.live.follow();
+        let last_id = Arc::new(AtomicU64::new(0));
+        let mut was_open = false;
+        loop {
+            self.until_opening(&mut changes).await;
+            let address = changes.now().gateway.listen_addr.clone();
+            let listener = match self.env.net.listen(&address).await {
+                Ok(listener) => listener,
+                Err(source) if !was_open => {
+                    let error = Error::Listen { key: "gateway.listen_addr", address, source };
+                    // If another failure came first, that one is told.
+                    let _ = self.fatal.try_send(error);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(address, %error, "miners cannot connect: cannot listen");
+                    tokio::time::sleep(LISTEN_AGAIN).await;
+                    continue;
+                }
             };
-            if !reached {
+            was_open = true;
+            tracing::info!(address = %listener.local_addr(), "miners may connect");
+            let listener = MinerListener {
+                listener,
+                side: Arc::clone(&self.side),
+                admission: Arc::clone(&self.admission),
+                tasks: self.env.tasks.clone(),
+                alive: self.alive.clone(),
+                last_id: Arc::clone(&last_id),
+            };
+            tokio::select! {
+                biased;
+                _ = changes.until(|config| !config.gateway.mode.serves_miners()) => {}
+                () = listener.run() => {}
+            }
+            tracing::info!("miners may no longer connect");
+        }
+    }
+
+    /// Waits for a mode that serves miners, and in inline mode for the pool.
+    async fn until_opening(&mut self, changes: &mut Follower) {
+        loop {
+            let config = changes.now();
+            let mode = config.gateway.mode;
+            let needs_pool = mode == Mode::Inline
+                && !config.hatches.contains(&EscapeHatch::NoShareUpstreamReadyInline);
+            let pool_is_up = *self.pool_up.borrow_and_update();
+            if mode.serves_miners() && (pool_is_up || !needs_pool) {
                 return;
+            }
+            tokio::select! {
+                biased;
+                _ = changes.next() => {}
+                // The probe ends after the door.
+                Ok(()) = self.pool_up.changed() => {}
             }
         }
-        let address = self.config.gateway.listen_addr.clone();
-        let listener = match self.env.net.listen(&address).await {
-            Ok(listener) => listener,
-            Err(source) => {
-                let error = Error::Listen { key: "gateway.listen_addr", address, source };
-                // If another failure came first, that one is told.
-                let _ = self.fatal.try_send(error);
-                return;
-            }
-        };
-        tracing::info!(address = %listener.local_addr(), "miners may connect");
-        let Self { env, side, admission, alive, .. } = self;
-        MinerListener { listener, side, admission, tasks: env.tasks, alive }.run(stop).await;
     }
 }
 
 /// Probes the pool until `stop`: whether its port takes connections.
 pub(super) async fn probe_pool(
     net: Arc<dyn Net>,
-    config: Arc<Config>,
+    live: Live,
     up: watch::Sender<bool>,
     stop: Shutdown,
 ) {
-    let address = address_of(&config.share.upstream_url);
-    let timing = &config.timing;
+    let mut changes = live.follow();
     let mut was_reached = None;
     loop {
+        let config = changes.now();
+        let address = address_of(&config.share.upstream_url);
+        let timing = &config.timing;
         let attempt = tokio::time::timeout(timing.upstream_health_timeout, net.connect(&address));
         let reached = tokio::select! {
             biased;
@@ -88,6 +141,7 @@ pub(super) async fn probe_pool(
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            _ = changes.until_changed(&config, &POOL_KEYS) => {}
             () = tokio::time::sleep(wait) => {}
         }
     }

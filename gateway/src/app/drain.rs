@@ -14,12 +14,10 @@ use crate::limits::{CLOSING_WRITE, STREAMS_WIND_DOWN};
 impl Parts {
     /// Drains and ends every task.
     pub(super) async fn drain(mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + self.config.timing.drain_grace;
+        let deadline = Instant::now() + self.live.now().timing.drain_grace;
         self.draining.store(true, Ordering::Relaxed);
         self.stops.door.cancel();
-        if let Some(door) = self.door.take() {
-            door.await;
-        }
+        (&mut self.door).await;
         self.stops.flush.cancel();
         let idle = self.level.wait_for(|level| level.is_idle());
         within(deadline, idle).await;

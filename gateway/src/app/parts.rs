@@ -7,40 +7,37 @@ use std::sync::atomic::AtomicBool;
 
 use gateway_core::forward::{ForwardQueue, ForwardShare};
 use gateway_core::ids::InstanceId;
-use gateway_core::prevhash::Switch;
-use gateway_core::{SharedBounds, SharedState};
+use gateway_core::{SharedBounds, SharedState, prevhash};
 use platform::http_client::HttpClient;
 use platform::{Env, Listener, Shutdown, TaskHandle};
-use templates::client::TemplateClient;
 use tokio::sync::{mpsc, watch};
 
 use super::Error;
-use super::door::{Door, probe_pool};
-use super::settings::{forward_settings, session_settings, switch_settings};
+use super::door::Door;
+use super::links::{self, Links, LinksUp};
+use super::settings::forward_settings;
 use super::task_group::TaskGroup;
 use crate::admission::Admission;
 use crate::blocks::BlockSubmitter;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::connection::MinerSide;
+use crate::config::{Config, ConfigSource};
+use crate::connection::{MinerSide, Serving};
 use crate::encoding::decode_share;
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
-use crate::limits::{CHANNELS, FORWARD_WAITING_SHARES, SWITCH_WAITING_INPUTS};
+use crate::limits::{CHANNELS, FORWARD_WAITING_SHARES};
+use crate::live::Live;
 use crate::log::{self, LogEnd, LogError, Recovered};
 use crate::metrics::Metrics;
-use crate::noise_identity::NoiseIdentity;
 use crate::recorder::Recorder;
+use crate::reload::{Reload, ReloadRequest, Reloader};
 use crate::status::Status;
-use crate::switch::SwitchTask;
-use crate::template_link::{Payouts, TemplateLink};
-use crate::verifier_link::{Proposals, VerifierLink};
 
 /// A running gateway.
 pub(super) struct Parts {
-    pub(super) config: Arc<Config>,
+    pub(super) live: Live,
     pub(super) board: Arc<Board>,
     pub(super) feed: Arc<EventFeed>,
     pub(super) blocks: Arc<BlockSubmitter>,
@@ -49,7 +46,7 @@ pub(super) struct Parts {
     pub(super) stops: Stops,
     /// Ends with the last miner.
     pub(super) miners: mpsc::Receiver<()>,
-    pub(super) door: Option<TaskHandle<()>>,
+    pub(super) door: TaskHandle<()>,
     pub(super) forwarder: TaskHandle<()>,
     pub(super) background: Vec<TaskHandle<()>>,
     pub(super) http: TaskHandle<()>,
@@ -76,15 +73,25 @@ pub(super) struct Stops {
     pub(super) http: Shutdown,
 }
 
+/// What a gateway starts from.
+pub(super) struct Start {
+    pub(super) config: Arc<Config>,
+    pub(super) serving: Serving,
+    pub(super) recovered: Recovered,
+    pub(super) http: Box<dyn Listener>,
+    pub(super) source: Option<ConfigSource>,
+    pub(super) reload: Reload,
+}
+
 /// What all parts need.
-struct Common {
-    env: Env,
-    config: Arc<Config>,
-    clock: Clock,
-    board: Arc<Board>,
-    shared: Arc<SharedState>,
-    recorder: Arc<Recorder>,
-    metrics: Arc<Metrics>,
+pub(super) struct Common {
+    pub(super) env: Env,
+    pub(super) live: Live,
+    pub(super) clock: Clock,
+    pub(super) board: Arc<Board>,
+    pub(super) shared: Arc<SharedState>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) metrics: Arc<Metrics>,
     fatal: mpsc::Sender<Error>,
 }
 
@@ -92,17 +99,15 @@ impl Parts {
     /// Starts everything. What can fail comes first.
     pub(super) async fn start(
         env: Env,
-        config: Arc<Config>,
-        identity: Option<NoiseIdentity>,
-        recovered: Recovered,
-        http: Box<dyn Listener>,
+        start: Start,
         fatal: mpsc::Sender<Error>,
     ) -> Result<Self, Error> {
+        let (config, recovered) = (&start.config, &start.recovered);
         let subscribers = config.limits.max_event_subscribers;
         let feed = Arc::new(EventFeed::new(recovered.next_seq, subscribers));
         let log_end = LogEnd::default();
         let (log, log_task) =
-            log::open(&env, config.log.clone(), &recovered, Arc::clone(&feed), log_end.clone())
+            log::open(&env, config.log.clone(), recovered, Arc::clone(&feed), log_end.clone())
                 .await?;
         let mut metrics = Metrics::new();
         metrics.show_hatches(config.hatches.iter().copied());
@@ -110,15 +115,15 @@ impl Parts {
         let clock = Clock::start(Arc::clone(&env.wall));
         let common = Common {
             board: Arc::new(Board::new()),
-            shared: Arc::new(shared(&env, &config, &clock)),
+            shared: Arc::new(shared(&env, config, &clock)),
             recorder: Arc::new(Recorder::new(log, Arc::clone(&metrics))),
             env,
-            config,
+            live: Live::new(Arc::clone(config)),
             clock,
             metrics,
             fatal,
         };
-        Ok(common.start_tasks(identity, recovered, http, feed, log_task, log_end).await)
+        Ok(common.start_tasks(start, feed, log_task, log_end).await)
     }
 
     /// Cancelled when a drain is asked for over HTTP.
@@ -141,13 +146,12 @@ impl Parts {
 impl Common {
     async fn start_tasks(
         self,
-        identity: Option<NoiseIdentity>,
-        recovered: Recovered,
-        http: Box<dyn Listener>,
+        start: Start,
         feed: Arc<EventFeed>,
         log_task: TaskHandle<Result<(), LogError>>,
         log_end: LogEnd,
     ) -> Parts {
+        let Start { serving, recovered, http, source, reload, .. } = start;
         let (clients, servers) = (TaskGroup::new(&self.env), TaskGroup::new(&self.env));
         let stops = Stops::default();
         let (level, level_now) = watch::channel(ForwardLevel::default());
@@ -160,31 +164,36 @@ impl Common {
         );
         let blocks = Arc::new(BlockSubmitter::new(
             self.env.clone(),
-            self.template_client(&clients),
+            clients.env(&self.env),
+            self.live.clone(),
             self.clock.clone(),
             Arc::clone(&self.recorder),
             stops.give_up.clone(),
         ));
-        let (links_up, background) = self.links(&clients, &stops.background);
-        let admission = Arc::new(Admission::new(&self.config.limits));
+        let Links { up, switch, tasks: mut background } =
+            links::start(&self, &clients, &stops.background);
+        let admission = Arc::new(Admission::new(&self.live.now().limits));
         let (alive, miners) = mpsc::channel(1);
+        let (serving, serving_now) = watch::channel(Arc::new(serving));
+        let door = Door {
+            env: self.env.clone(),
+            live: self.live.clone(),
+            side: Arc::new(self.miner_side(serving_now, &blocks, forward)),
+            admission: Arc::clone(&admission),
+            pool_up: up.pool.clone(),
+            alive,
+            fatal: self.fatal.clone(),
+        };
+        let door = self.spawn("miner_listener", door.run(stops.door.clone()));
+        let reloader = self.reloader(source, serving, switch, &admission);
+        let (reloads, requests) = mpsc::channel(1);
+        let reloader = reloader.run(reload, requests, stops.background.clone());
+        background.push(self.spawn("reload", reloader));
         let draining = Arc::new(AtomicBool::new(false));
-        let door = self.config.gateway.mode.serves_miners().then(|| {
-            let door = Door {
-                env: self.env.clone(),
-                config: Arc::clone(&self.config),
-                side: Arc::new(self.miner_side(identity, &blocks, forward)),
-                admission: Arc::clone(&admission),
-                pool_up: links_up.pool.clone(),
-                alive,
-                fatal: self.fatal.clone(),
-            };
-            self.spawn("miner_listener", door.run(stops.door.clone()))
-        });
-        let status = self.status(&blocks, &level_now, links_up, admission, &draining);
-        let http = self.serve_http(status, &feed, http, &servers, &stops);
+        let status = self.status(&blocks, &level_now, up, admission, &draining);
+        let http = self.serve_http(status, &feed, reloads, http, &servers, &stops);
         Parts {
-            config: self.config,
+            live: self.live,
             board: self.board,
             feed,
             blocks,
@@ -203,8 +212,28 @@ impl Common {
         }
     }
 
+    fn reloader(
+        &self,
+        source: Option<ConfigSource>,
+        serving: watch::Sender<Arc<Serving>>,
+        switch: mpsc::Sender<prevhash::Input>,
+        admission: &Arc<Admission>,
+    ) -> Reloader {
+        Reloader {
+            env: self.env.clone(),
+            source,
+            live: self.live.clone(),
+            serving,
+            board: Arc::clone(&self.board),
+            switch,
+            admission: Arc::clone(admission),
+            recorder: Arc::clone(&self.recorder),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Spawns a task without which the gateway cannot go on.
-    fn spawn<F>(&self, name: &'static str, task: F) -> TaskHandle<()>
+    pub(super) fn spawn<F>(&self, name: &'static str, task: F) -> TaskHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -241,16 +270,12 @@ impl Common {
         level: watch::Sender<ForwardLevel>,
         backlog: VecDeque<Arc<ForwardShare>>,
     ) -> Forwarder {
-        let share = &self.config.share;
-        let pool = Pool {
-            http: HttpClient::new(&clients.env(&self.env)),
-            url: share.upstream_url.clone(),
-            secret: share.upstream_secret.clone(),
-            timeout: share.submit_timeout,
-        };
+        let config = self.live.now();
+        let pool = Pool::new(HttpClient::new(&clients.env(&self.env)), &config.share);
+        let seed = self.env.rng.next_u64();
         Forwarder {
-            queue: ForwardQueue::new(forward_settings(share), self.env.rng.next_u64()),
-            queue_size: share.queue_size,
+            queue: ForwardQueue::new(forward_settings(&config.share), seed),
+            live: self.live.clone(),
             pool: Arc::new(pool),
             tasks: clients.tasks(),
             clock: self.clock.clone(),
@@ -258,13 +283,6 @@ impl Common {
             level,
             backlog,
         }
-    }
-
-    fn template_client(&self, clients: &TaskGroup) -> TemplateClient {
-        let gateway = &self.config.gateway;
-        let timeout = self.config.timing.upstream_health_timeout;
-        let key = gateway.upstream_api_key.clone();
-        TemplateClient::new(&clients.env(&self.env), &gateway.upstream_url, key, timeout)
     }
 
     fn status(
@@ -276,7 +294,7 @@ impl Common {
         draining: &Arc<AtomicBool>,
     ) -> Status {
         Status {
-            config: Arc::clone(&self.config),
+            live: self.live.clone(),
             clock: self.clock.clone(),
             board: Arc::clone(&self.board),
             shared: Arc::clone(&self.shared),
@@ -292,67 +310,17 @@ impl Common {
         }
     }
 
-    /// The switch, the links that feed it, and the probe of the pool.
-    fn links(&self, clients: &TaskGroup, stop: &Shutdown) -> (LinksUp, Vec<TaskHandle<()>>) {
-        let (pool_up, pool) = watch::channel(false);
-        let up = LinksUp { source: Arc::default(), verifier: Arc::default(), pool };
-        let (net, pool_config) = (Arc::clone(&self.env.net), Arc::clone(&self.config));
-        let (config, now) = (&self.config, self.clock.now());
-        let (switch, inbox) = mpsc::channel(SWITCH_WAITING_INPUTS);
-        let proposals = Arc::new(Proposals::default());
-        let task = SwitchTask {
-            switch: Switch::new(switch_settings(config), Arc::clone(&self.shared), now),
-            clock: self.clock.clone(),
-            board: Arc::clone(&self.board),
-            proposals: Arc::clone(&proposals),
-            recorder: Arc::clone(&self.recorder),
-            metrics: Arc::clone(&self.metrics),
-        };
-        let (tag, payouts) = (&config.gateway.coinbase_tag, &config.gateway.payout_outputs);
-        let templates = TemplateLink {
-            client: self.template_client(clients),
-            cpu: Arc::clone(&self.env.cpu),
-            switch: switch.clone(),
-            payouts: Arc::new(Payouts::new(tag.clone(), payouts.clone())),
-            poll_interval: config.timing.upstream_poll_interval,
-            // Several signs of life within the time after which the source counts as gone.
-            long_poll: config.timing.upstream_stale_max / 3,
-            is_up: Arc::clone(&up.source),
-        };
-        let verifier = VerifierLink {
-            env: self.env.clone(),
-            clock: self.clock.clone(),
-            address: config.gateway.verifier_addr.clone(),
-            mode: config.gateway.mode,
-            instance: self.shared.instance().clone(),
-            heartbeat_interval: config.timing.verifier_heartbeat_interval,
-            proposals,
-            switch,
-            metrics: Arc::clone(&self.metrics),
-            is_up: Arc::clone(&up.verifier),
-        };
-        let tasks = vec![
-            self.spawn("switch", task.run(inbox, stop.clone())),
-            self.spawn("template_link", templates.run(stop.clone())),
-            self.spawn("verifier_link", verifier.run(stop.clone())),
-            self.spawn("pool_probe", probe_pool(net, pool_config, pool_up, stop.clone())),
-        ];
-        (up, tasks)
-    }
-
     fn miner_side(
         &self,
-        identity: Option<NoiseIdentity>,
+        serving: watch::Receiver<Arc<Serving>>,
         blocks: &Arc<BlockSubmitter>,
         forward: mpsc::Sender<Arc<ForwardShare>>,
     ) -> MinerSide {
         MinerSide {
             clock: self.clock.clone(),
             rng: Arc::clone(&self.env.rng),
-            settings: Arc::new(session_settings(&self.config)),
             shared: Arc::clone(&self.shared),
-            identity,
-            handshake_timeout: self.config.handshake_timeout,
+            serving,
             board: Arc::clone(&self.board),
             recorder: Arc::clone(&self.recorder),
             metrics: Arc::clone(&self.metrics),
@@ -365,6 +333,7 @@ impl Common {
         &self,
         status: Status,
         feed: &Arc<EventFeed>,
+        reloads: mpsc::Sender<ReloadRequest>,
         listener: Box<dyn Listener>,
         servers: &TaskGroup,
         stops: &Stops,
@@ -372,11 +341,11 @@ impl Common {
         let archive = EventArchive {
             storage: Arc::clone(&self.env.storage),
             cpu: Arc::clone(&self.env.cpu),
-            directory: self.config.log.path.clone(),
+            directory: self.live.now().log.path.clone(),
         };
         let drain = stops.drain_asked.clone();
         tracing::info!(address = %listener.local_addr(), "HTTP interface");
-        let api = Arc::new(Api { status, feed: Arc::clone(feed), archive, drain });
+        let api = Arc::new(Api { status, feed: Arc::clone(feed), archive, drain, reloads });
         let (tasks, stop) = (servers.tasks(), stops.http.clone());
         self.spawn("http_listener", async move {
             tokio::select! {
@@ -386,13 +355,6 @@ impl Common {
             }
         })
     }
-}
-
-/// Whether the other programs can be reached.
-struct LinksUp {
-    source: Arc<AtomicBool>,
-    verifier: Arc<AtomicBool>,
-    pool: watch::Receiver<bool>,
 }
 
 /// Tells of a panic.

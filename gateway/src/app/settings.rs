@@ -6,7 +6,7 @@ use gateway_core::{auth, forward, prevhash, session};
 use crate::config::{AuthMode, Config, ShareConfig};
 use crate::limits::{FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, SETUP_TIMEOUT};
 
-pub(super) fn forward_settings(share: &ShareConfig) -> forward::Settings {
+pub(crate) fn forward_settings(share: &ShareConfig) -> forward::Settings {
     forward::Settings {
         queue_size: share.queue_size,
         drop_policy: share.drop_policy,
@@ -19,7 +19,7 @@ pub(super) fn forward_settings(share: &ShareConfig) -> forward::Settings {
     }
 }
 
-pub(super) fn switch_settings(config: &Config) -> prevhash::Settings {
+pub(crate) fn switch_settings(config: &Config) -> prevhash::Settings {
     let timing = &config.timing;
     prevhash::Settings {
         mode: config.gateway.mode,
@@ -33,7 +33,7 @@ pub(super) fn switch_settings(config: &Config) -> prevhash::Settings {
     }
 }
 
-pub(super) fn session_settings(config: &Config) -> session::Settings {
+pub(crate) fn session_settings(config: &Config) -> session::Settings {
     let (share, limits, vardiff) = (&config.share, &config.limits, &config.vardiff);
     session::Settings {
         auth: authenticator(config),

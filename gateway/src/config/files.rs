@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config, raw: &mut Raw<'_>, env: &Env) {
     let mut are_sound = true;
     for (key, judge) in judges {
         let Some(file) = raw.text(key).map(str::to_owned) else { continue };
+        raw.note_content(key, &file);
         if let Err(error) = judge(env.storage.as_ref(), Path::new(&file)) {
             raw.problem(key, error.to_string());
             are_sound = false;

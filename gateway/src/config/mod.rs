@@ -1,10 +1,13 @@
 //! The configuration: a TOML file, overridden by `GATEWAY__SECTION__KEY` environment variables.
 
+mod change;
+mod classes;
 mod files;
 pub mod keys;
 mod parsed;
 mod raw;
 mod rules;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,7 +25,9 @@ use secrecy::SecretString;
 
 pub(crate) use rules::is_loopback_address;
 
+pub use classes::Class;
 pub use keys::{EscapeHatch, KEYS, Key, Kind, Presence, SECTIONS};
+pub use source::ConfigSource;
 
 use crate::log::LogSettings;
 
@@ -253,6 +258,18 @@ pub struct Setting {
     pub value: String,
     /// Where it came from.
     pub origin: Origin,
+    /// Tells values apart whose text is redacted or stands in a file.
+    content: ContentDigest,
+}
+
+/// A digest of a value as it was read, secrets and the content of files included.
+#[derive(Clone, PartialEq, Eq)]
+struct ContentDigest([u8; 32]);
+
+impl fmt::Debug for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentDigest(..)")
+    }
 }
 
 /// Where a value came from.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use platform::Storage;
+use ring::digest::{Context, Digest, SHA256, digest};
 use secrecy::SecretString;
 use toml::{Table, Value};
 
 use super::keys::{KEYS, Key, Kind, Presence, SECTIONS};
-use super::{ConfigProblem, Origin, Setting};
+use super::{ConfigProblem, ContentDigest, Origin, Setting};
 
 const PREFIX: &str = "GATEWAY__";
 const FILE_SUFFIX: &str = "_file";
@@ -18,6 +19,8 @@ pub(super) struct Raw<'a> {
     values: BTreeMap<String, (Value, Origin)>,
     /// Keys that were set to something impossible: neither missing nor to be judged further.
     faulty: BTreeSet<String>,
+    /// Digests of the files that values name.
+    contents: BTreeMap<String, Digest>,
     storage: &'a dyn Storage,
     problems: Vec<ConfigProblem>,
 }
@@ -30,7 +33,8 @@ impl<'a> Raw<'a> {
         storage: &'a dyn Storage,
     ) -> Self {
         let (values, faulty) = (BTreeMap::new(), BTreeSet::new());
-        let mut raw = Self { values, faulty, storage, problems: Vec::new() };
+        let (contents, problems) = (BTreeMap::new(), Vec::new());
+        let mut raw = Self { values, faulty, contents, storage, problems };
         raw.read_defaults();
         match toml::from_str::<Table>(text) {
             Ok(table) => raw.read_file(table),
@@ -103,6 +107,7 @@ impl<'a> Raw<'a> {
 
     /// A secret from a file: its content without the line end.
     pub(super) fn secret_file(&mut self, key: &str, file: &str) -> Option<SecretString> {
+        self.note_content(key, file);
         let read = self.storage.read(Path::new(file)).map_err(|error| error.to_string());
         let text = read.and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
@@ -120,6 +125,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// Remembers what the file that `key` names holds now, so that a change of it is one of the key.
+    pub(super) fn note_content(&mut self, key: &str, file: &str) {
+        // A file that cannot be read is a problem of its own.
+        if let Ok(bytes) = self.storage.read(Path::new(file)) {
+            self.contents.insert(key.to_owned(), digest(&SHA256, &bytes));
+        }
+    }
+
     /// What is wrong, or every effective value in the order of the table.
     pub(super) fn finish(self) -> Result<Vec<Setting>, Vec<ConfigProblem>> {
         if !self.problems.is_empty() {
@@ -130,10 +143,22 @@ impl<'a> Raw<'a> {
             for path in [key.path.to_owned(), format!("{}{FILE_SUFFIX}", key.path)] {
                 let Some((value, origin)) = self.values.get(&path) else { continue };
                 let shown = if path == key.path { redact(key, value) } else { value.to_string() };
-                settings.push(Setting { key: path, value: shown, origin: *origin });
+                let content = self.content(&path, value);
+                settings.push(Setting { key: path, value: shown, origin: *origin, content });
             }
         }
         Ok(settings)
+    }
+
+    /// Of the value and of every file that it names.
+    fn content(&self, path: &str, value: &Value) -> ContentDigest {
+        let mut context = Context::new(&SHA256);
+        context.update(value.to_string().as_bytes());
+        let within = |key: &str| key.split('[').next() == Some(path);
+        for (_, content) in self.contents.iter().filter(|(key, _)| within(key)) {
+            context.update(content.as_ref());
+        }
+        ContentDigest(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
     fn value(&self, path: &str) -> Option<&Value> {

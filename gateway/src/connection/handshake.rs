@@ -1,24 +1,29 @@
 //! The start of a connection.
 
 use std::io;
+use std::sync::Arc;
 
 use gateway_core::reason::ReasonCode;
-use platform::Stream;
+use platform::{Entropy, Stream};
 use sv2_noise::{ACT_1_LEN, HandshakeError, Responder, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{End, MinerSide};
+use super::{End, Serving};
 
 /// Shakes hands within the time allowed; in plaintext there is nothing to do.
-pub(super) async fn accept(side: &MinerSide, stream: &mut Stream) -> Result<Transport, End> {
-    let Some(identity) = &side.identity else { return Ok(Transport::plaintext()) };
-    let mut entropy = |bytes: &mut [u8]| side.rng.fill(bytes);
+pub(super) async fn accept(
+    serving: &Serving,
+    rng: &Arc<dyn Entropy>,
+    stream: &mut Stream,
+) -> Result<Transport, End> {
+    let Some(identity) = &serving.identity else { return Ok(Transport::plaintext()) };
+    let mut entropy = |bytes: &mut [u8]| rng.fill(bytes);
     let responder = Responder::new(&identity.key, &identity.certificate, &mut entropy);
-    let shaken = tokio::time::timeout(side.handshake_timeout, acts(responder, stream));
+    let shaken = tokio::time::timeout(serving.handshake_timeout, acts(responder, stream));
     match shaken.await {
         Ok(shaken) => shaken,
         Err(_) => {
-            let waited = side.handshake_timeout.as_millis();
+            let waited = serving.handshake_timeout.as_millis();
             let detail = format!("the handshake did not finish within {waited} ms");
             Err(End::closed(ReasonCode::NoiseHandshakeTimeout, detail))
         }

@@ -229,12 +229,13 @@ fn config_reloaded(event: &ConfigReloaded) -> String {
     struct Fields<'a> {
         applied: bool,
         changed: &'a [String],
+        restart_required: &'a [String],
         problems: &'a [String],
         timestamp_ms: u64,
     }
-    let ConfigReloaded { applied, changed, problems, timestamp_ms } = event;
+    let ConfigReloaded { applied, changed, restart_required, problems, timestamp_ms } = event;
     let (applied, timestamp_ms) = (*applied, *timestamp_ms);
-    json(&Fields { applied, changed, problems, timestamp_ms })
+    json(&Fields { applied, changed, restart_required, problems, timestamp_ms })
 }
 
 fn mode_changed(event: ModeChanged) -> String {

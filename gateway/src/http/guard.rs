@@ -12,39 +12,49 @@ use subtle::ConstantTimeEq as _;
 
 use super::error;
 use crate::config::is_loopback_address;
+use crate::live::Live;
 
 /// Knows the key, and whether only this machine can reach the listener.
 pub(super) struct Guard {
-    key: Option<SecretString>,
-    is_loopback: bool,
+    live: Live,
 }
 
 impl Guard {
-    pub(super) fn new(key: Option<SecretString>, http_addr: &str) -> Self {
-        Self { key, is_loopback: is_loopback_address(http_addr) }
+    pub(super) fn new(live: Live) -> Self {
+        Self { live }
     }
 
     /// Why the request is refused, if it is.
     fn objection(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
-        let given = request.headers().get("x-api-key");
-        if let Some(key) = &self.key {
-            let is_right = given.is_some_and(|given| is_same(key, given.as_bytes()));
-            let problem = "the X-API-Key header is missing or wrong";
-            return (!is_right).then_some((StatusCode::UNAUTHORIZED, problem));
-        }
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
-        }
-        if !self.is_loopback {
-            let problem = "off loopback nothing changes without a key; set gateway.http_api_key";
-            return Some((StatusCode::FORBIDDEN, problem));
-        }
-        // A page in a browser on this machine must not change anything.
-        request
-            .headers()
-            .contains_key(header::ORIGIN)
-            .then_some((StatusCode::FORBIDDEN, "not from a web page; set gateway.http_api_key"))
+        let config = self.live.now();
+        let is_loopback = is_loopback_address(&config.gateway.http_addr);
+        objection(config.gateway.http_api_key.as_ref(), is_loopback, request)
     }
+}
+
+fn objection(
+    key: Option<&SecretString>,
+    is_loopback: bool,
+    request: &Request,
+) -> Option<(StatusCode, &'static str)> {
+    let given = request.headers().get("x-api-key");
+    if let Some(key) = key {
+        let is_right = given.is_some_and(|given| is_same(key, given.as_bytes()));
+        let problem = "the X-API-Key header is missing or wrong";
+        return (!is_right).then_some((StatusCode::UNAUTHORIZED, problem));
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    if !is_loopback {
+        let problem = "off loopback nothing changes without a key; set gateway.http_api_key";
+        return Some((StatusCode::FORBIDDEN, problem));
+    }
+    // A page in a browser on this machine must not change anything.
+    request
+        .headers()
+        .contains_key(header::ORIGIN)
+        .then_some((StatusCode::FORBIDDEN, "not from a web page; set gateway.http_api_key"))
 }
 
 pub(super) async fn check(
@@ -91,8 +101,9 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let guard = Guard::new(key.map(SecretString::from), address);
-        let objection = guard.objection(&request.body(Body::empty()).unwrap());
+        let (key, is_loopback) = (key.map(SecretString::from), is_loopback_address(address));
+        let request = request.body(Body::empty()).unwrap();
+        let objection = objection(key.as_ref(), is_loopback, &request);
         assert_eq!(objection.map(|(code, _)| code.as_u16()), refused);
     }
 }

@@ -15,9 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use platform::Shutdown;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 
 use self::events::{EventArchive, EventFeed};
 use self::guard::Guard;
+use crate::reload::ReloadRequest;
 use crate::status::Status;
 
 const JSON: &str = "application/json";
@@ -31,17 +33,19 @@ pub(crate) struct Api {
     pub(crate) archive: EventArchive,
     /// Cancelled by `POST /api/v1/drain`.
     pub(crate) drain: Shutdown,
+    /// To whoever reads the configuration again.
+    pub(crate) reloads: mpsc::Sender<ReloadRequest>,
 }
 
 /// Every endpoint. The probes are open to everyone, the rest is behind the guard.
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let gateway = &api.status.config.gateway;
-    let guard = Arc::new(Guard::new(gateway.http_api_key.clone(), &gateway.http_addr));
+    let guard = Arc::new(Guard::new(api.status.live.clone()));
     let guarded = Router::new()
         .route("/gateway/events", get(gateway_events))
         .route("/api/v1/status", get(status))
         .route("/api/v1/prevhash", get(prevhash))
         .route("/api/v1/config", get(config))
+        .route("/api/v1/reload", post(reload))
         .route("/api/v1/drain", post(drain))
         .layer(middleware::from_fn_with_state(guard, guard::check));
     Router::new()
@@ -93,8 +97,10 @@ async fn config(State(api): State<Arc<Api>>) -> Response {
         value: &'a str,
         origin: &'static str,
     }
-    let settings = api.status.config.settings().iter();
-    let settings: Vec<Shown> = settings
+    let config = api.status.live.now();
+    let settings: Vec<Shown> = config
+        .settings()
+        .iter()
         .map(|setting| Shown {
             key: &setting.key,
             value: &setting.value,
@@ -102,6 +108,18 @@ async fn config(State(api): State<Arc<Api>>) -> Response {
         })
         .collect();
     json(StatusCode::OK, format!(r#"{{"settings":{}}}"#, encode(&settings)))
+}
+
+/// Reads the configuration again: 200 with what changed, or 422 with every problem of it.
+async fn reload(State(api): State<Arc<Api>>) -> Response {
+    let (request, outcome) = oneshot::channel();
+    let ended = || error(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
+    if api.reloads.send(request).await.is_err() {
+        return ended();
+    }
+    let Ok(outcome) = outcome.await else { return ended() };
+    let code = if outcome.applied { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    json(code, encode(&outcome))
 }
 
 /// Begins a drain; the answer comes before its end.

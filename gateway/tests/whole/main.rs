@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test may.
 
 mod miner;
+mod reload;
 mod world;
 
 use serde_json::{Value, json};

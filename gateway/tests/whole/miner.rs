@@ -2,7 +2,7 @@
 
 use bitcoin::hashes::{Hash as _, sha256d};
 use platform::Stream;
-use sv2_noise::{ACT_2_LEN, FrameDecoder, Initiator, Sealer};
+use sv2_noise::{ACT_2_LEN, AuthorityPublicKey, FrameDecoder, Initiator, Sealer};
 use sv2_wire::common::{MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection};
 use sv2_wire::mining::{OpenStandardMiningChannel, SubmitSharesStandard};
 use sv2_wire::{FrameHeader, MiningClientMessage, MiningServerMessage, Str0255, U24, U256};
@@ -16,6 +16,7 @@ pub(crate) struct Miner {
     decoder: FrameDecoder,
     channel_id: u32,
     work: Work,
+    next_nonce: u32,
 }
 
 #[derive(Default)]
@@ -31,6 +32,11 @@ struct Work {
 impl Miner {
     /// Connects as soon as the gateway listens, and shakes hands.
     pub(crate) async fn connect(world: &World) -> Self {
+        Self::connect_trusting(world, world.authority).await
+    }
+
+    /// Connects to a gateway whose certificate this authority must have signed.
+    pub(crate) async fn connect_trusting(world: &World, authority: AuthorityPublicKey) -> Self {
         let mut stream = loop {
             match world.env.net.connect(&world.miner_address).await {
                 Ok(stream) => break stream,
@@ -38,7 +44,7 @@ impl Miner {
             }
         };
         let mut entropy = |bytes: &mut [u8]| world.env.rng.fill(bytes);
-        let (initiator, act_1) = Initiator::new(Some(world.authority), &mut entropy).unwrap();
+        let (initiator, act_1) = Initiator::new(Some(authority), &mut entropy).unwrap();
         stream.write_all(&act_1).await.unwrap();
         let mut act_2 = [0; ACT_2_LEN];
         stream.read_exact(&mut act_2).await.unwrap();
@@ -46,7 +52,7 @@ impl Miner {
         let (transport, _) = initiator.act_2(&act_2, now).unwrap();
         let (sealer, opener) = transport.split();
         let decoder = FrameDecoder::new(opener, 1 << 20);
-        Self { stream, sealer, decoder, channel_id: 0, work: Work::default() }
+        Self { stream, sealer, decoder, channel_id: 0, work: Work::default(), next_nonce: 0 }
     }
 
     /// Sets up, opens a channel, and waits for its first job.
@@ -80,7 +86,7 @@ impl Miner {
     /// Submits a share that meets the network's target.
     pub(crate) async fn submit_block(&mut self) {
         let work = &self.work;
-        let nonce = (0..)
+        let nonce = (self.next_nonce..)
             .find(|nonce| {
                 let header = [
                     &work.version.to_le_bytes()[..],
@@ -96,6 +102,7 @@ impl Miner {
                 hash[31] == 0 && hash[30] < 0x10
             })
             .unwrap();
+        self.next_nonce = nonce + 1;
         self.send(SubmitSharesStandard {
             channel_id: self.channel_id,
             sequence_number: 1,

@@ -1,6 +1,6 @@
 //! What surrounds the gateway.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use gateway::{Config, gen_keys};
+use gateway::{ConfigSource, Reload, gen_keys};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use platform::http_client::HttpClient;
@@ -35,17 +35,19 @@ pub(crate) struct World {
     http_address: String,
     verifier_address: String,
     config: String,
+    directory: tempfile::TempDir,
     surroundings: Arc<Surroundings>,
     blocks: Mutex<mpsc::UnboundedReceiver<Value>>,
     posts: Mutex<mpsc::UnboundedReceiver<Value>>,
     /// Tasks of the surroundings, which are not the gateway's.
     outside: Tasks,
-    _directory: tempfile::TempDir,
 }
 
 struct Surroundings {
     started_at_ms: u64,
     pool_status: AtomicU16,
+    /// What posts must be signed with.
+    secret: std::sync::Mutex<String>,
     /// What the only node answers to a block.
     node_answer: std::sync::Mutex<Value>,
     blocks: mpsc::UnboundedSender<Value>,
@@ -56,6 +58,7 @@ struct Surroundings {
 pub(crate) struct Running {
     tasks: Tasks,
     shutdown: Shutdown,
+    pub(crate) reload: Reload,
     task: TaskHandle<Result<(), gateway::Error>>,
 }
 
@@ -91,6 +94,7 @@ impl World {
         let surroundings = Arc::new(Surroundings {
             started_at_ms: env.wall.unix_ms(),
             pool_status,
+            secret: std::sync::Mutex::new(SECRET.to_owned()),
             node_answer: std::sync::Mutex::new(json!({ "result": null, "error": null })),
             blocks,
             posts,
@@ -141,11 +145,11 @@ impl World {
             http_address,
             verifier_address,
             config,
+            directory,
             surroundings,
             blocks: Mutex::new(blocks_seen),
             posts: Mutex::new(posts_seen),
             outside,
-            _directory: directory,
         }
     }
 
@@ -157,12 +161,41 @@ impl World {
     pub(crate) fn start_gateway_with(&self, variables: &[(&str, &str)]) -> Running {
         let hatch = ("VELDRA_GATEWAY_ALLOW_OPEN_AUTH", "1");
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let variables = variables.iter().chain([&hatch]).map(owned).collect();
-        let config = Config::read(&self.config, &variables, &self.env).unwrap();
+        let environment = variables.iter().chain([&hatch]).map(owned).collect();
+        self.write_config(&[]);
+        let source = ConfigSource { file: Some(self.config_file()), environment };
+        let config = source.load(&self.env).unwrap();
         let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
         let env = Env { tasks: tasks.clone(), ..self.env.clone() };
-        let task = self.outside.spawn("gateway", gateway::run(env, config, shutdown.clone()));
-        Running { tasks, shutdown, task }
+        let reload = Reload::new();
+        let running =
+            gateway::run_reloadable(env, config, source, reload.clone(), shutdown.clone());
+        let task = self.outside.spawn("gateway", running);
+        Running { tasks, shutdown, reload, task }
+    }
+
+    /// Writes the configuration anew, with these texts of it replaced.
+    pub(crate) fn write_config(&self, changes: &[(&str, &str)]) {
+        let mut text = self.config.clone();
+        for (old, new) in changes {
+            assert!(text.contains(old), "{old} is not in the configuration");
+            text = text.replace(old, new);
+        }
+        self.env.storage.write_atomic(&self.config_file(), text.as_bytes()).unwrap();
+    }
+
+    /// Gives the gateway new keys and a certificate of another authority.
+    pub(crate) fn rotate_keys(&self) -> AuthorityPublicKey {
+        write_keys(&self.env, self.directory.path())
+    }
+
+    /// Has the pool expect signatures under another secret.
+    pub(crate) fn pool_expects(&self, secret: &str) {
+        secret.clone_into(&mut self.surroundings.secret.lock().unwrap());
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.directory.path().join("gateway.toml")
     }
 
     /// A verifier that takes every proposal's body and then gives the same judgement; it tells how
@@ -339,7 +372,8 @@ async fn shares(
     body: Bytes,
 ) -> (StatusCode, String) {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let secret = world.secret.lock().unwrap().clone();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signed = [header("x-timestamp").as_bytes(), b".", &body].concat();
     let signature = header("x-signature");
     let signature = const_hex::decode(signature.strip_prefix("sha256=").unwrap()).unwrap();

@@ -91,6 +91,8 @@ pub enum Input {
         /// How it ended.
         answer: Answer,
     },
+    /// The settings changed. What waits already stays, also where it is more than may wait now.
+    Settings(Settings),
     /// The gateway drains: send what waits without waiting for company.
     Drain,
     /// A deadline has come.

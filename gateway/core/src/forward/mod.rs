@@ -82,6 +82,7 @@ impl ForwardQueue {
         match input {
             Input::Share(share) => self.push(share, now),
             Input::Answer { batch_id, answer } => self.answer(batch_id, answer, now),
+            Input::Settings(settings) => self.settings = settings,
             Input::Drain => self.draining = true,
             Input::Tick => {}
         }

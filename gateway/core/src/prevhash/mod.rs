@@ -116,6 +116,9 @@ impl Switch {
                     self.propose(&work, now);
                 }
             }
+            Input::Settings(settings) => {
+                self.settings = Settings { mode: self.settings.mode, ..settings };
+            }
             Input::Mode(mode) => self.change_mode(mode, now),
             Input::Tick => self.expire(now, true),
         }
