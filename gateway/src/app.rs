@@ -13,7 +13,7 @@ use platform::{Env, Shutdown};
 use tokio::sync::mpsc;
 
 use self::parts::{Parts, Start};
-use crate::config::{Config, ConfigSource};
+use crate::config::{Config, ConfigProblem, ConfigSource, tls_identity};
 use crate::log::{self, LogError, Recovered};
 use crate::noise_identity::IdentityError;
 use crate::reload::{Reload, serving};
@@ -28,6 +28,9 @@ pub enum Error {
     /// The keys for miners cannot be used.
     #[error("noise: {0}")]
     Identity(#[from] IdentityError),
+    /// A file that the configuration names cannot be used.
+    #[error("{0}")]
+    Config(ConfigProblem),
     /// The durable log cannot be read or written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -99,6 +102,7 @@ async fn run_with(
         sv2_noise::self_test()?;
     }
     let serving = serving(&config, &env)?;
+    let tls = tls_identity(&config, env.storage.as_ref()).map_err(Error::Config)?;
     let recovered = recover(&env, &config).await?;
     let http_addr = config.gateway.http_addr.clone();
     let http = env.net.listen(&http_addr).await.map_err(|source| Error::Listen {
@@ -107,7 +111,7 @@ async fn run_with(
         source,
     })?;
     let (fatal_sender, mut fatal) = mpsc::channel(1);
-    let start = Start { config: Arc::new(config), serving, recovered, http, source, reload };
+    let start = Start { config: Arc::new(config), serving, tls, recovered, http, source, reload };
     let mut parts = Parts::start(env, start, fatal_sender).await?;
     let drain_asked = parts.drain_asked();
     let failure = tokio::select! {

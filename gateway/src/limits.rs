@@ -8,6 +8,8 @@ pub const LOG_WAITING_BATCHES: usize = 1024;
 pub const LOG_BATCHES_PER_COMMIT: usize = 512;
 /// How long the log waits before it tries a failed write again.
 pub const LOG_RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Exports of shares under way at once.
+pub const EXPORTS: usize = 4;
 /// Recent events kept in memory for the readers of the event stream.
 pub const EVENT_RING_LINES: usize = 8192;
 /// Signals from the switch that one connection may have before it; a connection that is further

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use gateway::config::LogFormat;
 use gateway::{Config, ConfigSource, Reload, gen_keys};
-use platform::Shutdown;
+use platform::{Env, Shutdown};
 use tracing_subscriber::EnvFilter;
 
 /// What a wrong configuration exits with.
@@ -31,6 +31,8 @@ enum Verb {
     Run(RunArgs),
     /// Makes the keys with which miners are served.
     GenKeys(GenKeysArgs),
+    /// Makes a self-signed certificate for HTTPS during development.
+    GenTls(GenTlsArgs),
 }
 
 #[derive(Args)]
@@ -66,12 +68,23 @@ struct GenKeysArgs {
     address: String,
 }
 
+#[derive(Args)]
+struct GenTlsArgs {
+    /// The directory that gets tls.cert and tls.key. No file is ever overwritten.
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// The names and addresses under which the gateway is reached.
+    #[arg(long, default_values = ["localhost", "127.0.0.1"])]
+    host: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.verb {
         None => run(&cli.run),
         Some(Verb::Run(args)) => run(&args),
         Some(Verb::GenKeys(args)) => gen_keys(&args),
+        Some(Verb::GenTls(args)) => gen_tls(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("gateway: {}", platform::in_full(error.as_ref()));
@@ -163,18 +176,10 @@ fn gen_keys(args: &GenKeysArgs) -> anyhow::Result<ExitCode> {
         (Duration::from_secs(args.validity_secs), Duration::from_secs(args.backdate_secs));
     let authority_key = authority_key.as_ref().map(|text| text.as_str());
     let keys = gen_keys::generate(&env, authority_key, validity, backdate)?;
-    env.storage.create_dir_all(&args.out)?;
-    let present = env.storage.list(&args.out)?;
     let new_authority = keys.new_authority_key.is_some();
-    let files = ["noise.key", "noise.cert", "authority.pub"].into_iter();
-    for name in files.chain(new_authority.then_some("authority.key")) {
-        let path = args.out.join(name);
-        anyhow::ensure!(
-            !present.iter().any(|file| file == name),
-            "{} exists and is never overwritten; move it away, or choose another --out",
-            path.display()
-        );
-    }
+    let mut names = vec!["noise.key", "noise.cert", "authority.pub"];
+    names.extend(new_authority.then_some("authority.key"));
+    ensure_absent(&env, &args.out, &names)?;
     let authority = keys.authority_public_key.to_string();
     if let Some(secret) = &keys.new_authority_key {
         create(&args.out.join("authority.key"), secret, 0o600)?;
@@ -185,6 +190,30 @@ fn gen_keys(args: &GenKeysArgs) -> anyhow::Result<ExitCode> {
     println!("authority public key: {authority}");
     println!("miners connect to:    stratum2+tcp://{}/{authority}", args.address);
     Ok(ExitCode::SUCCESS)
+}
+
+fn gen_tls(args: &GenTlsArgs) -> anyhow::Result<ExitCode> {
+    let env = platform::real::env();
+    ensure_absent(&env, &args.out, &["tls.cert", "tls.key"])?;
+    let pair = rcgen::generate_simple_self_signed(args.host.clone())?;
+    create(&args.out.join("tls.key"), pair.signing_key.serialize_pem().trim_end(), 0o600)?;
+    create(&args.out.join("tls.cert"), pair.cert.pem().trim_end(), 0o644)?;
+    println!("self-signed: for development only; clients must be told to trust tls.cert");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the directory, and fails where one of these files is in it.
+fn ensure_absent(env: &Env, directory: &Path, names: &[&str]) -> anyhow::Result<()> {
+    env.storage.create_dir_all(directory)?;
+    let present = env.storage.list(directory)?;
+    for name in names {
+        anyhow::ensure!(
+            !present.iter().any(|file| file == name),
+            "{} exists and is never overwritten; move it away, or choose another --out",
+            directory.join(name).display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes a new file that has its mode from its first moment; `Storage` knows no modes.

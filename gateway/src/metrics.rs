@@ -1,6 +1,8 @@
 //! What is counted. Label sets are closed: no id, name or address is a label.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gateway_core::event::{Event, Sv2Response};
 use gateway_core::reason::ReasonCode;
@@ -24,6 +26,8 @@ const LATENCY_BUCKETS: [f64; 12] =
 /// Every metric of the gateway.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// What `shares` counts, for the status report.
+    submissions: Mutex<BTreeMap<&'static str, u64>>,
     shares: CounterBy,
     share_results: CounterBy,
     verdicts: CounterBy,
@@ -49,6 +53,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut all = Self {
             registry: Registry::with_prefix("gateway"),
+            submissions: Mutex::default(),
             shares: Family::default(),
             share_results: Family::default(),
             verdicts: Family::default(),
@@ -143,6 +148,7 @@ impl Metrics {
                     Sv2Response::Error(reason) => reason.as_str(),
                 };
                 self.shares.get_or_create(&label("answer", answer)).inc();
+                *self.by_answer().entry(answer).or_default() += 1;
             }
             Event::ShareForwardResult(event) => {
                 let result = event.reason_code.map_or("accepted", ReasonCode::as_str);
@@ -176,6 +182,15 @@ impl Metrics {
             }
             _ => {}
         }
+    }
+
+    /// Submissions by answer.
+    pub(crate) fn submissions(&self) -> BTreeMap<&'static str, u64> {
+        self.by_answer().clone()
+    }
+
+    fn by_answer(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.submissions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what a session noticed.

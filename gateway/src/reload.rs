@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gateway_core::event::{ConfigReloaded, Event};
 use gateway_core::prevhash;
+use platform::tls::Identity;
 use platform::{Env, Shutdown};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -12,7 +13,7 @@ use crate::admission::Admission;
 use crate::app::settings::{session_settings, switch_settings};
 use crate::board::{Board, Signal};
 use crate::clock::Clock;
-use crate::config::{Class, Config, ConfigSource};
+use crate::config::{Class, Config, ConfigSource, tls_identity};
 use crate::connection::Serving;
 use crate::live::Live;
 use crate::noise_identity;
@@ -63,6 +64,8 @@ pub(crate) struct Reloader {
     pub(crate) source: Option<ConfigSource>,
     pub(crate) live: Live,
     pub(crate) serving: watch::Sender<Arc<Serving>>,
+    /// What HTTPS is served with.
+    pub(crate) tls: watch::Sender<Option<Identity>>,
     pub(crate) board: Arc<Board>,
     pub(crate) switch: mpsc::Sender<prevhash::Input>,
     pub(crate) admission: Arc<Admission>,
@@ -117,6 +120,11 @@ impl Reloader {
             Ok(serving) => Arc::new(serving),
             Err(error) => return Outcome::refused(vec![format!("{source}: noise: {error}")]),
         };
+        let tls = match tls_identity(&new, self.env.storage.as_ref()) {
+            Ok(tls) => tls,
+            Err(problem) => return Outcome::refused(vec![format!("{source}: {problem}")]),
+        };
+        self.tls.send_replace(tls);
         self.put_in_force(Arc::new(new), &old, serving).await;
         Outcome { applied: true, changed, restart_required: waiting, problems: Vec::new() }
     }

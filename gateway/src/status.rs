@@ -1,9 +1,13 @@
 //! How things stand, for probes and people.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use gateway_core::hashrate::HashRates;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
@@ -47,12 +51,31 @@ struct Report<'a> {
     log: String,
     connections: usize,
     channels: usize,
+    hash_rate: HashRate,
+    /// Submissions by answer, since the start.
+    submissions: BTreeMap<&'static str, u64>,
     template: Option<TemplateReport>,
+    last_switch: Option<Box<RawValue>>,
     shares_queued: usize,
     posts_in_flight: usize,
     blocks_in_submission: usize,
     verifier_http_url: &'a str,
     escape_hatches: Vec<&'static str>,
+}
+
+/// Hashes a second behind the accepted work.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct HashRate {
+    one_minute: f64,
+    five_minutes: f64,
+    one_hour: f64,
+}
+
+impl From<HashRates> for HashRate {
+    fn from(rates: HashRates) -> Self {
+        let HashRates { one_minute, five_minutes, one_hour } = rates;
+        Self { one_minute, five_minutes, one_hour }
+    }
 }
 
 #[derive(Serialize)]
@@ -108,7 +131,10 @@ impl Status {
             },
             connections: self.admission.open(),
             channels: self.shared.channels(),
+            hash_rate: self.hash_rate(now.mono),
+            submissions: self.metrics.submissions(),
             template,
+            last_switch: self.last_switch(),
             shares_queued: level.queued,
             posts_in_flight: level.in_flight,
             blocks_in_submission: self.blocks.under_way(),
@@ -116,6 +142,21 @@ impl Status {
             escape_hatches: config.hatches.iter().copied().map(EscapeHatch::variable).collect(),
         };
         serde_json::to_string(&report).expect("texts and numbers always encode")
+    }
+
+    /// Of all workers together.
+    fn hash_rate(&self, now: Duration) -> HashRate {
+        let reports = self.shared.worker_reports(None, usize::MAX, now);
+        reports.iter().fold(HashRate::default(), |sum, report| HashRate {
+            one_minute: sum.one_minute + report.rates.one_minute,
+            five_minutes: sum.five_minutes + report.rates.five_minutes,
+            one_hour: sum.one_hour + report.rates.one_hour,
+        })
+    }
+
+    fn last_switch(&self) -> Option<Box<RawValue>> {
+        let switch = self.recorder.switches().into_iter().next()?;
+        Some(RawValue::from_string(switch).expect("events are JSON"))
     }
 
     /// Brings the gauges up to date.

@@ -20,6 +20,7 @@ pub mod real;
 pub mod serve;
 mod storage;
 mod tasks;
+pub mod tls;
 mod wall;
 
 pub use causes::in_full;

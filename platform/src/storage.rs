@@ -11,6 +11,14 @@ pub trait Storage: Send + Sync {
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// Up to `most` bytes of a file from `offset` on; fewer only at its end.
+    fn read_at(&self, path: &Path, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(path)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(most).min(bytes.len());
+        Ok(bytes[start..end].to_vec())
+    }
+
     /// Replaces a file's content as one step that survives a power loss: readers see the old
     /// bytes or the new ones, never a mixture.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;

@@ -73,6 +73,12 @@ impl SharedState {
         lock(&self.templates).held.len()
     }
 
+    /// The templates held now, oldest first, each with its verdict where there is one.
+    pub fn held_templates(&self) -> Vec<(Arc<Work>, Option<Arc<Verdict>>)> {
+        let templates = lock(&self.templates);
+        templates.held.values().map(|held| (Arc::clone(&held.work), held.verdict.clone())).collect()
+    }
+
     /// Up to `limit` open channels of all connections with their hash rates as of `now` (on the
     /// clock of [`Moment::mono`]), in order, from the one behind `after`.
     pub fn channel_reports(

@@ -9,8 +9,9 @@ use gateway_core::forward::{ForwardQueue, ForwardShare};
 use gateway_core::ids::InstanceId;
 use gateway_core::{SharedBounds, SharedState, prevhash};
 use platform::http_client::HttpClient;
+use platform::tls::{Identity, TlsListener};
 use platform::{Env, Listener, Shutdown, TaskHandle};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Error;
 use super::door::Door;
@@ -27,7 +28,7 @@ use crate::encoding::decode_share;
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
-use crate::limits::{CHANNELS, FORWARD_WAITING_SHARES};
+use crate::limits::{CHANNELS, EXPORTS, FORWARD_WAITING_SHARES};
 use crate::live::Live;
 use crate::log::{self, LogEnd, LogError, Recovered};
 use crate::metrics::Metrics;
@@ -77,6 +78,7 @@ pub(super) struct Stops {
 pub(super) struct Start {
     pub(super) config: Arc<Config>,
     pub(super) serving: Serving,
+    pub(super) tls: Option<Identity>,
     pub(super) recovered: Recovered,
     pub(super) http: Box<dyn Listener>,
     pub(super) source: Option<ConfigSource>,
@@ -151,7 +153,7 @@ impl Common {
         log_task: TaskHandle<Result<(), LogError>>,
         log_end: LogEnd,
     ) -> Parts {
-        let Start { serving, recovered, http, source, reload, .. } = start;
+        let Start { serving, tls, recovered, http, source, reload, .. } = start;
         let (clients, servers) = (TaskGroup::new(&self.env), TaskGroup::new(&self.env));
         let stops = Stops::default();
         let (level, level_now) = watch::channel(ForwardLevel::default());
@@ -185,7 +187,9 @@ impl Common {
             fatal: self.fatal.clone(),
         };
         let door = self.spawn("miner_listener", door.run(stops.door.clone()));
-        let reloader = self.reloader(source, serving, switch, &admission);
+        let (tls, tls_now) = watch::channel(tls);
+        let http = Box::new(TlsListener::new(http, tls_now, servers.tasks()));
+        let reloader = self.reloader(source, serving, tls, switch, &admission);
         let (reloads, requests) = mpsc::channel(1);
         let reloader = reloader.run(reload, requests, stops.background.clone());
         background.push(self.spawn("reload", reloader));
@@ -216,6 +220,7 @@ impl Common {
         &self,
         source: Option<ConfigSource>,
         serving: watch::Sender<Arc<Serving>>,
+        tls: watch::Sender<Option<Identity>>,
         switch: mpsc::Sender<prevhash::Input>,
         admission: &Arc<Admission>,
     ) -> Reloader {
@@ -224,6 +229,7 @@ impl Common {
             source,
             live: self.live.clone(),
             serving,
+            tls,
             board: Arc::clone(&self.board),
             switch,
             admission: Arc::clone(admission),
@@ -345,7 +351,14 @@ impl Common {
         };
         let drain = stops.drain_asked.clone();
         tracing::info!(address = %listener.local_addr(), "HTTP interface");
-        let api = Arc::new(Api { status, feed: Arc::clone(feed), archive, drain, reloads });
+        let api = Arc::new(Api {
+            status,
+            feed: Arc::clone(feed),
+            archive,
+            exports: Arc::new(Semaphore::new(EXPORTS)),
+            drain,
+            reloads,
+        });
         let (tasks, stop) = (servers.tasks(), stops.http.clone());
         self.spawn("http_listener", async move {
             tokio::select! {

@@ -9,7 +9,7 @@ use super::{Config, ConfigProblem, Setting, is_loopback_address};
 impl Config {
     /// The values of these keys, however they were set: equal where nothing changed.
     pub(crate) fn values_of(&self, keys: &[&str]) -> Vec<Setting> {
-        let of = |setting: &&Setting| keys.contains(&key_of(setting).path);
+        let of = |setting: &&Setting| keys.contains(&setting.table_key().path);
         self.settings.iter().filter(of).cloned().collect()
     }
 
@@ -47,7 +47,7 @@ impl Config {
 
     /// Shows the values in force, not those that wait.
     fn keep_settings(&mut self, old: &Self) {
-        let waits = |setting: &&Setting| key_of(setting).class() == Class::Restart;
+        let waits = |setting: &&Setting| setting.table_key().class() == Class::Restart;
         let kept: BTreeMap<&str, &Setting> = old
             .settings
             .iter()
@@ -62,10 +62,12 @@ impl Config {
     }
 }
 
-/// The key that a setting sets, also where it names the file of a secret.
-fn key_of(setting: &Setting) -> &'static Key {
-    let exact = |path: &str| KEYS.iter().find(|key| key.path == path);
-    exact(&setting.key)
-        .or_else(|| exact(setting.key.strip_suffix("_file")?))
-        .expect("settings are made from the table")
+impl Setting {
+    /// The key that it sets, also where it names the file of a secret.
+    pub fn table_key(&self) -> &'static Key {
+        let exact = |path: &str| KEYS.iter().find(|key| key.path == path);
+        exact(&self.key)
+            .or_else(|| exact(self.key.strip_suffix("_file")?))
+            .expect("settings are made from the table")
+    }
 }

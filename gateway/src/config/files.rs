@@ -2,15 +2,55 @@
 
 use std::path::Path;
 
-use platform::Env;
+use platform::tls::{Identity, IdentityError};
+use platform::{Env, Storage};
 
-use super::Config;
 use super::raw::Raw;
-use crate::noise_identity::{self, IdentityError};
+use super::{Config, ConfigProblem};
+use crate::noise_identity;
+
+/// Notes every file that cannot be used.
+pub(super) fn check(config: &Config, raw: &mut Raw<'_>, env: &Env) {
+    check_noise(config, raw, env);
+    for key in ["gateway.http_tls_cert_file", "gateway.http_tls_key_file"] {
+        if let Some(file) = raw.text(key).map(str::to_owned) {
+            raw.note_content(key, &file);
+        }
+    }
+    if let Err(problem) = tls_identity(config, env.storage.as_ref()) {
+        raw.problem(&problem.key, problem.problem);
+    }
+}
+
+/// What HTTPS is served with; nothing where HTTP is.
+///
+/// # Errors
+/// The key whose file cannot be used, and why.
+pub(crate) fn tls_identity(
+    config: &Config,
+    storage: &dyn Storage,
+) -> Result<Option<Identity>, ConfigProblem> {
+    const CERT: &str = "gateway.http_tls_cert_file";
+    const KEY: &str = "gateway.http_tls_key_file";
+    let Some(files) = &config.gateway.http_tls else { return Ok(None) };
+    let problem = |key: &str, file: &Path, said: String| {
+        let problem = format!("{}: {said}; `gateway gen-tls` makes a pair", file.display());
+        ConfigProblem { key: key.to_owned(), problem }
+    };
+    let read = |key, file: &Path| {
+        let bytes = storage.read(file).map(zeroize::Zeroizing::new);
+        bytes.map_err(|error| problem(key, file, format!("cannot be read: {error}")))
+    };
+    let (chain, key) = (read(CERT, &files.cert_file)?, read(KEY, &files.key_file)?);
+    Identity::from_pem(&chain, &key).map(Some).map_err(|error| match error {
+        IdentityError::Key(_) => problem(KEY, &files.key_file, error.to_string()),
+        _ => problem(CERT, &files.cert_file, error.to_string()),
+    })
+}
 
 /// Notes every file with which miners cannot be served.
-pub(super) fn check(config: &Config, raw: &mut Raw<'_>, env: &Env) {
-    type Judge = fn(&dyn platform::Storage, &Path) -> Result<(), IdentityError>;
+fn check_noise(config: &Config, raw: &mut Raw<'_>, env: &Env) {
+    type Judge = fn(&dyn Storage, &Path) -> Result<(), noise_identity::IdentityError>;
     let judges: [(&str, Judge); 4] = [
         ("noise.noise_key_file", |storage, path| noise_identity::key(storage, path).map(drop)),
         ("noise.noise_cert_file", |storage, path| {

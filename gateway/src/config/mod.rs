@@ -23,6 +23,7 @@ use gateway_core::target::Difficulty;
 use platform::{Env, Storage};
 use secrecy::SecretString;
 
+pub(crate) use files::tls_identity;
 pub(crate) use rules::is_loopback_address;
 
 pub use classes::Class;

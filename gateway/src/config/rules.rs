@@ -31,10 +31,6 @@ pub(super) fn check(config: &Config, raw: &mut Raw<'_>) {
         let problem = "\"group\" is not served; use \"channel\", which every miner understands";
         raw.problem("gateway.job_addressing", problem.to_owned());
     }
-    if config.gateway.http_tls.is_some() {
-        let problem = "HTTPS is not served; remove it and let a proxy terminate TLS";
-        raw.problem("gateway.http_tls_cert_file", problem.to_owned());
-    }
 }
 
 fn forbid(

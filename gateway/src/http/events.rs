@@ -1,7 +1,7 @@
 //! The event stream: a view of the durable log.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,8 @@ use platform::{Offload, Storage, offload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::limits::EVENT_RING_LINES;
-use crate::log::segment::{self, EVENT_SCHEMA, Kind};
+use crate::log::reader::EventReader;
+use crate::log::segment::EVENT_SCHEMA;
 
 /// The newest events in memory, and who waits for the next.
 pub struct EventFeed {
@@ -47,6 +48,8 @@ pub struct Subscription {
     /// Whether the reader still asks for events that were there before it came: those are read
     /// from the log where memory no longer has them.
     resuming: bool,
+    /// Reads them, once it has begun.
+    reader: Option<EventReader>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -105,6 +108,7 @@ impl EventFeed {
             newest,
             next_seq,
             resuming,
+            reader: None,
             _place: place,
         })
     }
@@ -151,14 +155,8 @@ impl Subscription {
     /// says how many it missed.
     async fn catch_up(&mut self, oldest: u64) -> Bytes {
         if self.resuming {
-            let (archive, from) = (self.archive.clone(), self.next_seq);
-            let cpu = Arc::clone(&archive.cpu);
-            let read = offload(&cpu, move || {
-                read_segment(archive.storage.as_ref(), &archive.directory, from, oldest)
-            })
-            .await;
-            if let Some((lines, next_seq)) = read {
-                self.next_seq = next_seq;
+            let lines = self.read_from_log(oldest).await;
+            if !lines.is_empty() {
                 return lines.into();
             }
         }
@@ -170,34 +168,28 @@ impl Subscription {
              \"missed\":{missed}}}\n"
         ))
     }
-}
 
-/// The events from `from` up to but without `until` that one segment holds, and the number after
-/// them; `None` when no segment has `from`.
-fn read_segment(
-    storage: &dyn Storage,
-    directory: &Path,
-    from: u64,
-    until: u64,
-) -> Option<(Vec<u8>, u64)> {
-    let names = storage.list(directory).ok()?;
-    let first_seq = names.iter().filter_map(|name| segment::first_seq(name));
-    let mut seq = first_seq.filter(|first| *first <= from).max()?;
-    let bytes = storage.read(&directory.join(segment::name(seq))).ok()?;
-    let (mut lines, mut next_seq) = (Vec::new(), from);
-    for line in bytes.split(|byte| *byte == b'\n') {
-        let Ok(line) = segment::decode(line) else { break };
-        if line.kind != Kind::Event {
-            continue;
-        }
-        if seq >= from && seq < until {
-            lines.extend_from_slice(line.json.as_bytes());
+    /// Some more events from the log, up to but without `until`: what follows is not yet safe, or
+    /// in memory. Nothing where the log does not have them.
+    async fn read_from_log(&mut self, until: u64) -> Vec<u8> {
+        let EventArchive { storage, directory, cpu } = self.archive.clone();
+        let from = self.next_seq;
+        let mut reader =
+            self.reader.take().unwrap_or_else(|| EventReader::new(storage, directory, from));
+        let (read, reader) = offload(&cpu, move || (reader.next_events(), reader)).await;
+        self.reader = Some(reader);
+        let events = read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the log cannot be read for a reader of the event stream");
+            Vec::new()
+        });
+        let mut lines = Vec::new();
+        for (seq, json) in events.into_iter().take_while(|(seq, _)| *seq < until) {
+            lines.extend_from_slice(json.as_bytes());
             lines.push(b'\n');
-            next_seq = seq + 1;
+            self.next_seq = seq + 1;
         }
-        seq += 1;
+        lines
     }
-    (next_seq > from).then_some((lines, next_seq))
 }
 
 #[cfg(test)]

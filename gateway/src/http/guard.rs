@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::error;
+use super::answer::error;
 use crate::config::is_loopback_address;
 use crate::live::Live;
 

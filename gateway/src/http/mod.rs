@@ -1,28 +1,33 @@
 //! What the gateway serves over HTTP.
 
+mod answer;
+mod api;
+mod endpoints;
 pub mod events;
+mod export;
 mod guard;
+pub mod openapi;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use platform::Shutdown;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
+use self::answer::{JSON, Parameters, encode, error, json};
+use self::endpoints::{ENDPOINTS, Operation};
 use self::events::{EventArchive, EventFeed};
 use self::guard::Guard;
 use crate::reload::ReloadRequest;
 use crate::status::Status;
 
-const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,29 +36,58 @@ pub(crate) struct Api {
     pub(crate) status: Status,
     pub(crate) feed: Arc<EventFeed>,
     pub(crate) archive: EventArchive,
+    /// Places for exports.
+    pub(crate) exports: Arc<Semaphore>,
     /// Cancelled by `POST /api/v1/drain`.
     pub(crate) drain: Shutdown,
     /// To whoever reads the configuration again.
     pub(crate) reloads: mpsc::Sender<ReloadRequest>,
 }
 
-/// Every endpoint. The probes are open to everyone, the rest is behind the guard.
+/// Every endpoint of the table. The probes are open to everyone, the rest is behind the guard.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let guard = Arc::new(Guard::new(api.status.live.clone()));
-    let guarded = Router::new()
-        .route("/gateway/events", get(gateway_events))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/prevhash", get(prevhash))
-        .route("/api/v1/config", get(config))
-        .route("/api/v1/reload", post(reload))
-        .route("/api/v1/drain", post(drain))
-        .layer(middleware::from_fn_with_state(guard, guard::check));
-    Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .merge(guarded)
+    let (mut probes, mut guarded) = (Router::new(), Router::new());
+    for endpoint in ENDPOINTS {
+        let router = if endpoint.is_probe { &mut probes } else { &mut guarded };
+        *router = std::mem::take(router).route(endpoint.path, handler(endpoint.operation));
+    }
+    guarded
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .merge(probes)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(api)
+}
+
+fn handler(operation: Operation) -> MethodRouter<Arc<Api>> {
+    match operation {
+        Operation::Health => get(health),
+        Operation::Ready => get(ready),
+        Operation::Metrics => get(metrics),
+        Operation::Events => get(gateway_events),
+        Operation::Status => get(api::status),
+        Operation::Channels => get(api::channels),
+        Operation::Workers => get(api::workers),
+        Operation::SharesCsv => get(export::shares),
+        Operation::Prevhash => get(api::prevhash),
+        Operation::Templates => get(api::templates),
+        Operation::Config => get(api::config),
+        Operation::Reload => post(api::reload),
+        Operation::Drain => post(api::drain),
+        Operation::OpenApi => get(open_api),
+    }
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let problem = format!("{} is not served; see /openapi.json", request.uri().path());
+    error(StatusCode::NOT_FOUND, &problem)
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let problem = format!("{path} does not take {method}; see /openapi.json");
+    error(StatusCode::METHOD_NOT_ALLOWED, &problem)
 }
 
 /// Whether the process lives.
@@ -79,55 +113,8 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], api.status.metrics.encode()).into_response()
 }
 
-async fn status(State(api): State<Arc<Api>>) -> Response {
-    json(StatusCode::OK, api.status.report())
-}
-
-/// The last changes of tip with their stage times, newest first.
-async fn prevhash(State(api): State<Arc<Api>>) -> Response {
-    let switches = api.status.recorder.switches().join(",");
-    json(StatusCode::OK, format!(r#"{{"switches":[{switches}]}}"#))
-}
-
-/// The effective configuration, secrets redacted.
-async fn config(State(api): State<Arc<Api>>) -> Response {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        key: &'a str,
-        value: &'a str,
-        origin: &'static str,
-    }
-    let config = api.status.live.now();
-    let settings: Vec<Shown> = config
-        .settings()
-        .iter()
-        .map(|setting| Shown {
-            key: &setting.key,
-            value: &setting.value,
-            origin: setting.origin.as_str(),
-        })
-        .collect();
-    json(StatusCode::OK, format!(r#"{{"settings":{}}}"#, encode(&settings)))
-}
-
-/// Reads the configuration again: 200 with what changed, or 422 with every problem of it.
-async fn reload(State(api): State<Arc<Api>>) -> Response {
-    let (request, outcome) = oneshot::channel();
-    let ended = || error(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
-    if api.reloads.send(request).await.is_err() {
-        return ended();
-    }
-    let Ok(outcome) = outcome.await else { return ended() };
-    let code = if outcome.applied { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    json(code, encode(&outcome))
-}
-
-/// Begins a drain; the answer comes before its end.
-async fn drain(State(api): State<Arc<Api>>) -> Response {
-    tracing::warn!("drain asked for over HTTP");
-    api.status.draining.store(true, Ordering::Relaxed);
-    api.drain.cancel();
-    json(StatusCode::ACCEPTED, r#"{"draining":true}"#.to_owned())
+async fn open_api() -> Response {
+    ([(header::CONTENT_TYPE, JSON)], openapi::document()).into_response()
 }
 
 #[derive(Deserialize)]
@@ -137,7 +124,10 @@ struct EventsQuery {
 }
 
 /// The event stream, from `since` (the last `seq` the reader has) or from now.
-async fn gateway_events(State(api): State<Arc<Api>>, Query(query): Query<EventsQuery>) -> Response {
+async fn gateway_events(
+    State(api): State<Arc<Api>>,
+    Parameters(query): Parameters<EventsQuery>,
+) -> Response {
     let Some(subscription) = api.feed.subscribe(query.since, api.archive.clone()) else {
         let problem = "every place is taken (limits.max_event_subscribers)";
         return error(StatusCode::SERVICE_UNAVAILABLE, problem);
@@ -148,20 +138,4 @@ async fn gateway_events(State(api): State<Arc<Api>>, Query(query): Query<EventsQ
     });
     let headers = [(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(lines)).into_response()
-}
-
-fn json(code: StatusCode, body: String) -> Response {
-    (code, [(header::CONTENT_TYPE, JSON)], body).into_response()
-}
-
-fn error(code: StatusCode, problem: &str) -> Response {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        error: &'a str,
-    }
-    json(code, encode(&Problem { error: problem }))
-}
-
-fn encode(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("texts and numbers always encode")
 }

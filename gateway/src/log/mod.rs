@@ -8,6 +8,7 @@
 //! What makes a share safe: its resend data (`S`) and the data of its job (`J`) come before its
 //! `share_accepted` event in one append, so whoever finds the event finds the rest too.
 
+pub mod reader;
 pub mod recovery;
 pub mod segment;
 pub mod writer;

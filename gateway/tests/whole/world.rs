@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) env: Env,
     pub(crate) miner_address: String,
     pub(crate) authority: AuthorityPublicKey,
-    http_address: String,
+    pub(crate) http_address: String,
     verifier_address: String,
     config: String,
     directory: tempfile::TempDir,
@@ -192,6 +192,16 @@ impl World {
     /// Has the pool expect signatures under another secret.
     pub(crate) fn pool_expects(&self, secret: &str) {
         secret.clone_into(&mut self.surroundings.secret.lock().unwrap());
+    }
+
+    /// Writes a file into the gateway's directory.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        let path = self.directory.path().join(name);
+        self.env.storage.write_atomic(&path, text.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
     }
 
     fn config_file(&self) -> PathBuf {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::fake_disk::{FakeDisk, Inline};
 use crate::log::Event;
+use crate::log::segment::{self, Kind};
 
 fn line(seq: u64) -> Arc<str> {
     let event = Event { name: "config_reloaded", fields: r#"{"x":1}"#.into() };
