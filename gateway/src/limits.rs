@@ -54,8 +54,8 @@ pub const CLOSING_WRITE: Duration = Duration::from_secs(2);
 pub const ADDRESSES_REMEMBERED: usize = 65_536;
 /// How long a miner may take to send SetupConnection.
 pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a miner may take to open its first channel; some measure themselves first.
-pub const FIRST_CHANNEL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a miner may take to open its first channel; some measure themselves for over 5 s.
+pub const FIRST_CHANNEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels of all connections together.
 pub const CHANNELS: usize = 1 << 20;
 /// Refused connections a second that get an event of their own; the others are counted.

@@ -40,6 +40,7 @@ pub(crate) fn session_settings(config: &Config) -> session::Settings {
         validation: config.gateway.mode.validation_level(share.enhanced),
         version_rolling_mask: config.gateway.version_rolling_mask,
         extended_channels: config.gateway.extended_channels,
+        group_addressing: config.gateway.group_addressing,
         difficulty: session::DifficultySettings {
             initial: share.initial_difficulty,
             aim: Some(Aim {
@@ -49,7 +50,10 @@ pub(crate) fn session_settings(config: &Config) -> session::Settings {
             least: vardiff.min_difficulty,
             most: vardiff.max_difficulty,
         },
-        ntime_allowance: config.timing.nonce_expire,
+        ntime_window: match share.strict_ntime {
+            true => session::NtimeWindow::Strict,
+            false => session::NtimeWindow::DeFacto(config.timing.nonce_expire),
+        },
         setup_timeout: SETUP_TIMEOUT,
         first_channel_timeout: FIRST_CHANNEL_TIMEOUT,
         idle_timeout: config.timing.channel_idle_timeout,

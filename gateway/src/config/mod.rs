@@ -163,6 +163,7 @@ pub struct ShareConfig {
     pub dedup_window_size: usize,
     pub initial_difficulty: Difficulty,
     pub enhanced: bool,
+    pub strict_ntime: bool,
     pub ack_batch: u32,
     pub ack_max_delay: Duration,
 }

@@ -240,6 +240,7 @@ fn share(raw: &mut Raw<'_>) -> ShareConfig {
         dedup_window_size: number(raw, "share.share_dedup_window_size"),
         initial_difficulty: difficulty(raw, "share.initial_difficulty"),
         enhanced: raw.text("share.validation") == Some("enhanced"),
+        strict_ntime: raw.text("share.ntime_window") == Some("strict"),
         ack_batch: number(raw, "share.ack_batch"),
         ack_max_delay: millis(raw, "share.ack_max_delay_ms"),
     }

@@ -27,10 +27,6 @@ pub(super) fn check(config: &Config, raw: &mut Raw<'_>) {
         let key = "share.share_forward_queue_drop_policy";
         forbid(config, raw, EscapeHatch::DropOldInline, key, consequence, fix);
     }
-    if config.gateway.group_addressing {
-        let problem = "\"group\" is not served; use \"channel\", which every miner understands";
-        raw.problem("gateway.job_addressing", problem.to_owned());
-    }
 }
 
 fn forbid(

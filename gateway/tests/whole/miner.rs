@@ -65,7 +65,7 @@ impl Miner {
             flags: 1,
             endpoint_host: empty,
             endpoint_port: 0,
-            vendor: empty,
+            vendor: "test".try_into().unwrap(),
             hardware_version: empty,
             firmware: empty,
             device_id: empty,

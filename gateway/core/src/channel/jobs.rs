@@ -19,7 +19,8 @@ use crate::target::{Difficulty, Target};
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) work: Arc<Work>,
-    /// Absent where the miner rolls the extranonce: then each share has its own.
+    /// Absent where each share has its own, because the miner rolls the extranonce, or where the
+    /// miner was not told it, because the job went to a group.
     pub(crate) merkle_root: Option<[u8; 32]>,
     /// The target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
     pub(crate) target: Target,
@@ -42,8 +43,8 @@ impl Job {
     }
 }
 
-/// Jobs by number. Numbers count from 1 and are never used again, so what is neither here nor ahead
-/// was issued once.
+/// Jobs by number. Numbers count upwards from 1 and are never used again. Those of a group's jobs
+/// are the same on all its channels, so a channel may lack some between.
 #[derive(Debug, Default)]
 pub(crate) struct JobBook {
     current: BTreeMap<JobId, Job>,
@@ -67,19 +68,23 @@ pub(crate) enum Lookup<'a> {
 }
 
 impl JobBook {
-    /// Enters a job and numbers it.
-    pub(crate) fn issue(&mut self, job: Job) -> JobId {
+    /// The least number that the next job may have.
+    pub(crate) fn next_id(&self) -> JobId {
+        JobId(self.last + 1)
+    }
+
+    /// Enters a job under a number that is not below [`next_id`](Self::next_id).
+    pub(crate) fn issue(&mut self, id: JobId, job: Job) {
+        assert!(id.0 > self.last, "job {id} was issued before");
         if self.tip() != Some(job.work.prev_hash()) {
             self.stale = std::mem::take(&mut self.current);
-            self.first_of_tip = self.last + 1;
+            self.first_of_tip = id.0;
         }
-        self.last += 1;
-        let id = JobId(self.last);
+        self.last = id.0;
         self.current.insert(id, job);
         if self.current.len() > MAX_JOBS_PER_CHANNEL {
             self.current.pop_first();
         }
-        id
     }
 
     /// The tip that the channel works on; `None` before its first job.
@@ -99,6 +104,13 @@ impl JobBook {
         if id.0 < self.first_of_tip {
             return Lookup::Stale(self.stale.get(&id));
         }
-        self.current.get(&id).map_or(Lookup::Forgotten, Lookup::Current)
+        match self.current.get(&id) {
+            Some(job) => Lookup::Current(job),
+            // All that was forgotten of this tip is older than all that is left.
+            None if self.current.first_key_value().is_none_or(|(oldest, _)| id < *oldest) => {
+                Lookup::Forgotten
+            }
+            None => Lookup::Unknown,
+        }
     }
 }

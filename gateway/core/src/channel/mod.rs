@@ -3,6 +3,7 @@
 mod announce;
 pub(crate) mod difficulty;
 mod extranonce;
+pub(crate) mod group;
 pub(crate) mod jobs;
 pub(crate) mod open;
 

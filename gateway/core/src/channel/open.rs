@@ -10,7 +10,7 @@ use super::announce::Announced;
 use super::difficulty;
 use super::jobs::{Job, JobBook};
 use crate::hashes::Hashes;
-use crate::ids::{ChannelId, WorkerId};
+use crate::ids::{ChannelId, JobId, WorkerId};
 use crate::job::Work;
 use crate::limits::{EXTRANONCE_BYTES, JOB_REFRESH, ROLLED_EXTRANONCE_BYTES};
 use crate::moment::Moment;
@@ -93,27 +93,23 @@ impl Channel {
         Credited { worker: if is_over_cap { self.worker.clone() } else { worker }, is_over_cap }
     }
 
-    /// Sends `work` unless the channel has it: on a new tip as a future job that SetNewPrevHash
-    /// then starts, else as a job to start at once.
-    pub(crate) fn offer(
-        &mut self,
-        work: &Arc<Work>,
-        settings: &Settings,
-        now: Moment,
-        out: &mut Vec<u8>,
-    ) {
-        let has_it =
-            self.jobs.newest().is_some_and(|job| job.work.template_id() == work.template_id());
-        if !has_it {
-            self.send_job(work, settings, now, out);
-        }
-        if self.vardiff.is_none() {
-            let is_stated = self.stated_rate > 0.0;
-            self.vardiff = settings
-                .difficulty
-                .aim
-                .map(|aim| Vardiff::new(aim, self.target, is_stated, now.mono));
-        }
+    /// Whether the channel's newest job is on this template.
+    pub(crate) fn has(&self, work: &Work) -> bool {
+        self.jobs.newest().is_some_and(|job| job.work.template_id() == work.template_id())
+    }
+
+    /// Whether jobs on this work go on where the channel is; else they begin a tip.
+    pub(crate) fn is_on_tip_of(&self, work: &Work) -> bool {
+        self.jobs.tip() == Some(work.prev_hash())
+    }
+
+    /// The least `ntime` of a job on this work now: on one tip it never goes back.
+    pub(crate) fn least_ntime(&self, work: &Work, now: Moment) -> u32 {
+        let newest =
+            self.jobs.newest().filter(|newest| newest.work.prev_hash() == work.prev_hash());
+        let earliest = newest.map_or(0, |newest| newest.time_for(work, now));
+        let template = work.template();
+        template.curtime.max(template.mintime).max(earliest)
     }
 
     /// Follows the miner's own statement of its rate and of the easiest target it takes.
@@ -162,22 +158,6 @@ impl Channel {
         }
     }
 
-    /// Gives the channel another target if it should have one, or its job a later time if it has
-    /// not got another for long.
-    pub(crate) fn maintain(
-        &mut self,
-        work: &Arc<Work>,
-        settings: &Settings,
-        now: Moment,
-        out: &mut Vec<u8>,
-    ) {
-        if !self.retarget(settings, now, out)
-            && self.next_refresh().is_some_and(|due| due <= now.mono)
-        {
-            self.send_job(work, settings, now, out);
-        }
-    }
-
     /// Whether the channel got another target.
     pub(crate) fn retarget(&mut self, settings: &Settings, now: Moment, out: &mut Vec<u8>) -> bool {
         let Some(wanted) = self.vardiff.as_mut().and_then(|vardiff| vardiff.check(now.mono)) else {
@@ -192,10 +172,15 @@ impl Channel {
         is_other
     }
 
-    /// When [`maintain`](Self::maintain) has something to do.
+    /// When the channel should have another target or its job a later time.
     pub(crate) fn next_maintenance(&self) -> Option<Duration> {
         let check = self.vardiff.as_ref().map(Vardiff::next_check);
         [check, self.next_refresh()].into_iter().flatten().min()
+    }
+
+    /// Whether the channel has not got a job for long.
+    pub(crate) fn refresh_is_due(&self, now: Moment) -> bool {
+        self.next_refresh().is_some_and(|due| due <= now.mono)
     }
 
     fn next_refresh(&self) -> Option<Duration> {
@@ -230,26 +215,23 @@ impl Channel {
         SetTarget { channel_id: self.id.0, maximum_target }.encode_frame(out);
     }
 
-    fn send_job(&mut self, work: &Arc<Work>, settings: &Settings, now: Moment, out: &mut Vec<u8>) {
-        let template = work.template();
-        let on_same_tip =
-            self.jobs.newest().filter(|newest| newest.work.prev_hash() == work.prev_hash());
-        let is_future = on_same_tip.is_none();
-        let earliest = on_same_tip.map_or(0, |newest| newest.time_for(work, now));
-        let min_ntime = template.curtime.max(template.mintime).max(earliest);
+    /// Sends a job addressed to the channel: on a new tip as a future job that SetNewPrevHash then
+    /// starts, else as a job to start at once.
+    pub(crate) fn send_job(
+        &mut self,
+        work: &Arc<Work>,
+        settings: &Settings,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) {
+        let is_future = !self.is_on_tip_of(work);
+        let min_ntime = self.least_ntime(work, now);
         let merkle_root = match self.kind {
             Kind::Standard => Some(work.merkle_root(self.extranonce.bytes())),
             Kind::Extended => None,
         };
-        let job_id = self.jobs.issue(Job {
-            work: Arc::clone(work),
-            merkle_root,
-            target: self.target,
-            difficulty: self.target.difficulty(),
-            hashes: Hashes::of_share(self.target),
-            min_ntime,
-            sent: now.mono,
-        });
+        let job_id = self.jobs.next_id();
+        self.enter_job(job_id, work, merkle_root, min_ntime, settings, now);
         let announced = Announced { channel_id: self.id, job_id, min_ntime, is_future };
         match merkle_root {
             Some(root) => announced.standard(work, root, out),
@@ -257,6 +239,33 @@ impl Channel {
         }
         if is_future {
             announced.start(work, out);
+        }
+    }
+
+    /// Remembers a job as it is sent, with what it is worth on this channel.
+    pub(crate) fn enter_job(
+        &mut self,
+        job_id: JobId,
+        work: &Arc<Work>,
+        merkle_root: Option<[u8; 32]>,
+        min_ntime: u32,
+        settings: &Settings,
+        now: Moment,
+    ) {
+        let job = Job {
+            work: Arc::clone(work),
+            merkle_root,
+            target: self.target,
+            difficulty: self.target.difficulty(),
+            hashes: Hashes::of_share(self.target),
+            min_ntime,
+            sent: now.mono,
+        };
+        self.jobs.issue(job_id, job);
+        if self.vardiff.is_none() {
+            let is_stated = self.stated_rate > 0.0;
+            let new = |aim| Vardiff::new(aim, self.target, is_stated, now.mono);
+            self.vardiff = settings.difficulty.aim.map(new);
         }
     }
 }

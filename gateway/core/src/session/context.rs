@@ -11,6 +11,7 @@ use sv2_wire::mining::OpenMiningChannelError;
 use sv2_wire::{Message, Seq064K, Str0255, Tlvs, WorkerIdentity};
 
 use super::io::{Close, Notice, Output, Settings};
+use super::peer::Peer;
 use super::phase::Phase;
 use super::rate::TokenBucket;
 use crate::ids::ConnectionId;
@@ -30,8 +31,7 @@ pub(super) struct Context {
     pub(super) settings: Arc<Settings>,
     pub(super) work: Option<Arc<Publication>>,
     pub(super) upstream_available: bool,
-    /// The client set REQUIRES_STANDARD_JOBS: no extended job may be sent to it (SV2 §5.3.1).
-    pub(super) requires_standard_jobs: bool,
+    pub(super) peer: Peer,
     /// Extension 0x0002 is agreed on: shares of extended channels name their worker.
     pub(super) names_workers: bool,
     pub(super) outputs: VecDeque<Output>,
@@ -91,6 +91,11 @@ impl Context {
     pub(super) fn sendable_work(&self) -> Option<Arc<Work>> {
         let publication = self.work.as_ref().filter(|_| !self.shared.work_is_withheld())?;
         Some(Arc::clone(&publication.work))
+    }
+
+    /// Whether jobs go to the group channel where they can.
+    pub(super) fn addresses_group(&self) -> bool {
+        self.settings.group_addressing && self.peer.takes_group_jobs()
     }
 
     /// The worker that a share of an extended channel names; `None` where that is not agreed on.

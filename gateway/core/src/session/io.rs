@@ -27,18 +27,21 @@ pub struct Settings {
     pub version_rolling_mask: u32,
     /// Whether extended channels may be opened (`gateway.extended_channels`).
     pub extended_channels: bool,
+    /// Whether jobs for several channels of a connection are addressed to their group channel
+    /// (`gateway.job_addressing`), where the client takes that.
+    pub group_addressing: bool,
     /// First difficulty of a channel and its bounds.
     pub difficulty: DifficultySettings,
-    /// How far `ntime` may run ahead of the job's minimum plus the time since it was sent. Zero is
-    /// the letter of SV2 §5.3.11; 7200 s is what consensus bears and some miners need.
-    pub ntime_allowance: Duration,
+    /// Which `ntime` a share may carry.
+    pub ntime_window: NtimeWindow,
     /// Longest wait for SetupConnection.
     pub setup_timeout: Duration,
     /// Longest wait for the first channel after that. Some miners measure themselves for over 5 s.
     pub first_channel_timeout: Duration,
     /// Longest silence of a connection (`timing.channel_idle_timeout_ms`).
     pub idle_timeout: Duration,
-    /// Channels that one connection may have (`limits.max_channels_per_connection`).
+    /// Channels that one connection may have (`limits.max_channels_per_connection`), fewer than
+    /// 65536.
     pub max_channels: usize,
     /// Worker names that one channel may bring beside its own (`auth.max_workers_per_channel`).
     pub max_workers: usize,
@@ -54,6 +57,16 @@ pub struct Settings {
     pub ack_batch: u32,
     /// Longest that an accepted share waits for company (`share.ack_max_delay_ms`).
     pub ack_max_delay: Duration,
+}
+
+/// How far `ntime` may run ahead of the least that its job allows (`share.ntime_window`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NtimeWindow {
+    /// The letter of SV2 §5.3.11: no further than the time that has passed since the job was sent.
+    Strict,
+    /// What miners in the field do: beyond that, and beyond the gateway's own clock, by as much as
+    /// this (`timing.nonce_expire_secs`). Consensus bears 7200 s.
+    DeFacto(Duration),
 }
 
 /// How the target of a channel is found.

@@ -8,6 +8,7 @@ mod context;
 mod frames;
 mod io;
 mod opening;
+mod peer;
 mod phase;
 mod rate;
 mod serving;
@@ -25,8 +26,10 @@ use sv2_wire::{DecodeError, Decoded, FrameHeader, MiningClientMessage};
 use self::context::{Context, Quotas};
 pub use self::frames::frames;
 pub use self::io::{
-    AcceptedShare, Close, DifficultySettings, FoundBlock, Input, Notice, Output, Settings,
+    AcceptedShare, Close, DifficultySettings, FoundBlock, Input, Notice, NtimeWindow, Output,
+    Settings,
 };
+use self::peer::Peer;
 use self::phase::{AwaitSetup, Phase};
 use crate::ids::ConnectionId;
 use crate::moment::Moment;
@@ -60,7 +63,7 @@ impl Session {
                 settings,
                 work: None,
                 upstream_available: true,
-                requires_standard_jobs: false,
+                peer: Peer::default(),
                 names_workers: false,
                 outputs: VecDeque::new(),
                 quotas,
@@ -89,13 +92,7 @@ impl Session {
                 }
             }
             Input::Upstream(available) => self.context.upstream_available = available,
-            Input::Settings(settings) => {
-                self.context.quotas.set_rates(&settings);
-                if let Phase::Serving(serving) = &mut self.phase {
-                    serving.set_aim(&settings.difficulty);
-                }
-                self.context.settings = settings;
-            }
+            Input::Settings(settings) => self.adopt(settings),
             Input::Drain => self.leave(ReasonCode::ShutdownDrain, "the gateway is draining", now),
             Input::Tick => {
                 if let Phase::Serving(serving) = &mut self.phase {
@@ -193,6 +190,18 @@ impl Session {
             Phase::Serving(phase) => phase.message(decoded.message, decoded.tlvs, context, now),
             Phase::Closed => Phase::Closed,
         };
+    }
+
+    fn adopt(&mut self, settings: Arc<Settings>) {
+        self.context.quotas.set_rates(&settings);
+        let addressed_group = self.context.addresses_group();
+        self.context.settings = settings;
+        if let Phase::Serving(serving) = &mut self.phase {
+            serving.set_aim(&self.context.settings.difficulty);
+            if !addressed_group {
+                serving.announce_group(&mut self.context);
+            }
+        }
     }
 
     fn disconnect(&mut self, disconnect: Disconnect, now: Moment) {

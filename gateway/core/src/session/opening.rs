@@ -64,7 +64,7 @@ impl<'a> Opening<'a> {
     fn terms(&self, channels: usize, context: &Context) -> Result<Terms, WireError> {
         let settings = &context.settings;
         let is_extended = self.kind == Kind::Extended;
-        if is_extended && (!settings.extended_channels || context.requires_standard_jobs) {
+        if is_extended && (!settings.extended_channels || context.peer.requires_standard_jobs) {
             return Err(WireError::OpenExtended);
         }
         let worker = settings.auth.authenticate(self.user_identity)?;
@@ -161,7 +161,7 @@ impl Serving {
             channel.announce_target(target, context.out());
         }
         if let Some(work) = context.sendable_work() {
-            channel.offer(&work, &settings, now, context.out());
+            channel.send_job(&work, &settings, now, context.out());
         }
         self.channels.insert(id, channel);
         context.notice(Notice::ChannelOpened);

@@ -7,13 +7,11 @@ use sv2_wire::common::{
     MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection, SetupConnectionError,
     SetupConnectionSuccess,
 };
-use sv2_wire::mining::{
-    REQUIRES_FIXED_VERSION, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING,
-    REQUIRES_WORK_SELECTION,
-};
+use sv2_wire::mining::{REQUIRES_FIXED_VERSION, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
 
 use super::context::{Context, code};
 use super::opening::Opening;
+use super::peer::Peer;
 use super::serving::Serving;
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
@@ -62,7 +60,7 @@ impl AwaitSetup {
             return context.close(ReasonCode::UnsupportedProtocolVersion, detail);
         }
         let flags = if rolls_version { 0 } else { REQUIRES_FIXED_VERSION };
-        context.requires_standard_jobs = setup.flags & REQUIRES_STANDARD_JOBS != 0;
+        context.peer = Peer::new(&setup);
         context.send(&SetupConnectionSuccess { used_version: PROTOCOL_VERSION, flags });
         let deadline = now.mono + context.settings.first_channel_timeout;
         Phase::AwaitChannel(AwaitChannel { deadline })
@@ -105,20 +103,18 @@ impl AwaitChannel {
 
 /// Checks what the client asks for; on failure the answer with the flags it carries.
 ///
-/// The flags are every flag that is not served, asked for or not, and the undefined ones that were
-/// asked for: a client may find out all at once by setting them all (SV2 §3.6.3). They are zero
-/// when flags were not the cause.
+/// The flags are every flag that is not served, defined or not, asked for or not: the same set for
+/// everybody, so that a client learns them all from one refusal (SV2 §3.6.3). They are zero when
+/// flags were not the cause.
 fn negotiate(setup: &SetupConnection<'_>, rolls_version: bool) -> Result<(), (WireError, u32)> {
-    const DEFINED: u32 =
-        REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING;
     if setup.protocol != MINING_PROTOCOL {
         return Err((WireError::SetupProtocol, 0));
     }
     if !(setup.min_version..=setup.max_version).contains(&PROTOCOL_VERSION) {
         return Err((WireError::SetupVersion, 0));
     }
-    let version_rolling = if rolls_version { 0 } else { REQUIRES_VERSION_ROLLING };
-    let not_served = REQUIRES_WORK_SELECTION | version_rolling | setup.flags & !DEFINED;
+    let version_rolling = if rolls_version { REQUIRES_VERSION_ROLLING } else { 0 };
+    let not_served = !(REQUIRES_STANDARD_JOBS | version_rolling);
     if setup.flags & not_served != 0 {
         return Err((WireError::SetupFlags, not_served));
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bitcoin::BlockHash;
 use sv2_wire::mining::{
-    CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel,
-    UpdateChannelError,
+    CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SetGroupChannel,
+    SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
 };
-use sv2_wire::{MiningClientMessage, Str0255, Tlvs};
+use sv2_wire::{MiningClientMessage, Seq064K, Str0255, Tlvs};
 
 use super::context::{Context, code};
 use super::io::{DifficultySettings, Notice};
@@ -17,9 +17,11 @@ use super::opening::{Opening, hash_rate};
 use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
 use crate::channel::difficulty::hardest;
+use crate::channel::group;
 use crate::channel::open::Channel;
 use crate::hashes::Hashes;
 use crate::ids::{ChannelId, Receipt, SequenceNumber, WorkerId};
+use crate::job::Work;
 use crate::moment::Moment;
 use crate::reason::{ReasonCode, WireError};
 use crate::target::Target;
@@ -93,8 +95,29 @@ impl Serving {
     pub(super) fn offer_work(&mut self, context: &mut Context, now: Moment) {
         let Some(work) = context.sendable_work() else { return };
         let settings = Arc::clone(&context.settings);
-        for channel in self.channels.values_mut() {
-            channel.offer(&work, &settings, now, context.out());
+        let is_new = self.channels.values().all(|channel| !channel.has(&work));
+        if is_new && self.send_to_group(&work, context, now) {
+            return;
+        }
+        for channel in self.channels.values_mut().filter(|channel| !channel.has(&work)) {
+            channel.send_job(&work, &settings, now, context.out());
+        }
+    }
+
+    /// Sends one job for all channels, where that is wanted and possible.
+    fn send_to_group(&mut self, work: &Arc<Work>, context: &mut Context, now: Moment) -> bool {
+        let settings = Arc::clone(&context.settings);
+        context.addresses_group()
+            && group::send_job(self.group, &mut self.channels, work, &settings, now, context.out())
+    }
+
+    /// Tells a client that knew its group only by name which channels it has.
+    pub(super) fn announce_group(&self, context: &mut Context) {
+        let channel_ids: Vec<u32> = self.channels.keys().map(|id| id.0).collect();
+        if context.addresses_group() && !channel_ids.is_empty() {
+            let channel_ids = Seq064K::new(&channel_ids)
+                .expect("limits.max_channels_per_connection is below 2^16");
+            context.send(&SetGroupChannel { group_channel_id: self.group.0, channel_ids });
         }
     }
 
@@ -120,7 +143,14 @@ impl Serving {
         let Some(work) = context.sendable_work() else { return };
         let settings = Arc::clone(&context.settings);
         for channel in self.channels.values_mut() {
-            channel.maintain(&work, &settings, now, context.out());
+            channel.retarget(&settings, now, context.out());
+        }
+        let is_due = self.channels.values().any(|channel| channel.refresh_is_due(now));
+        if !is_due || self.send_to_group(&work, context, now) {
+            return;
+        }
+        for channel in self.channels.values_mut().filter(|channel| channel.refresh_is_due(now)) {
+            channel.send_job(&work, &settings, now, context.out());
         }
     }
 
@@ -179,9 +209,12 @@ impl Serving {
         self.channels.values().filter_map(|channel| channel.acks.deadline(max_delay)).min()
     }
 
-    /// Tells the miner that its channels end and why.
+    /// Tells the miner that its channels end and why, if it takes that.
     pub(super) fn take_leave(&mut self, reason: ReasonCode, context: &mut Context, now: Moment) {
         self.acknowledge(true, context, now);
+        if !context.peer.takes_close_channel() {
+            return;
+        }
         let reason = reason.hyphenated();
         let reason_code = Str0255::new(reason.as_bytes()).expect("reason codes are short");
         for id in self.channels.keys() {

@@ -7,7 +7,7 @@ use crate::limits::EXTRANONCE_BYTES;
 use crate::mode::ValidationLevel;
 use crate::moment::Moment;
 use crate::reason::WireError;
-use crate::session::Settings;
+use crate::session::{NtimeWindow, Settings};
 use crate::shared::{HeldTemplate, SharedState};
 
 /// What the miner put into the header.
@@ -26,8 +26,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) header: [u8; 80],
     pub(crate) hash: [u8; 32],
     pub(crate) share_id: ShareId,
-    /// It meets the network target, and was not seen before: to be submitted whatever the miner is
-    /// told, for the network asks neither for our time window nor for our version mask.
+    /// It meets the network target as a solution of the job that was sent, and was not seen before:
+    /// to be submitted even where the share earns nothing, such as late on the tip before.
     pub(crate) is_new_block: bool,
     pub(crate) held: Option<HeldTemplate>,
 }
@@ -57,20 +57,23 @@ pub(crate) fn judge<'a>(
         Lookup::Current(job) => (job, false),
     };
     let mut examined = examine(job, extranonce, submission, shared);
+    // A header of another version or time than the job allows is no solution of it: nobody has
+    // judged such a block, and the network might not take it.
+    let solves_job = check_version(job, submission, settings)
+        .and_then(|()| check_ntime(job, submission, settings, now));
     let checks = || {
         if is_stale {
             return Err(WireError::ShareStale);
         }
         check_template(&examined, settings.validation)?;
-        check_version(job, submission, settings)?;
-        check_ntime(job, submission, settings, now)?;
+        solves_job?;
         if !job.target.is_met_by(examined.hash) {
             return Err(WireError::ShareDifficulty);
         }
         Ok(())
     };
     let answer = checks();
-    let is_block = job.work.network_target().is_met_by(examined.hash);
+    let is_block = solves_job.is_ok() && job.work.network_target().is_met_by(examined.hash);
     let is_new = (answer.is_ok() || is_block) && shared.remember_share(examined.share_id);
     examined.is_new_block = is_block && is_new;
     let detects_replays = settings.validation >= ValidationLevel::Full;
@@ -135,15 +138,21 @@ fn check_version(job: &Job, submission: Submission, settings: &Settings) -> Resu
     }
 }
 
-/// SV2 §5.3.11: not before the job's minimum, not further ahead than the time since it was sent.
+/// SV2 §5.3.11: not before the job's minimum, not further ahead than the window allows.
 fn check_ntime(
     job: &Job,
     submission: Submission,
     settings: &Settings,
     now: Moment,
 ) -> Result<(), WireError> {
-    let ahead = now.mono.saturating_sub(job.sent) + settings.ntime_allowance;
-    let latest = u64::from(job.min_ntime).saturating_add(ahead.as_secs());
+    let passed = now.mono.saturating_sub(job.sent).as_secs();
+    let on_job = u64::from(job.min_ntime).saturating_add(passed);
+    let latest = match settings.ntime_window {
+        NtimeWindow::Strict => on_job,
+        NtimeWindow::DeFacto(ahead) => {
+            on_job.max(now.unix_ms / 1000).saturating_add(ahead.as_secs())
+        }
+    };
     if (u64::from(job.min_ntime)..=latest).contains(&u64::from(submission.ntime)) {
         Ok(())
     } else {

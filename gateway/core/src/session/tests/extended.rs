@@ -21,9 +21,9 @@ pub(super) struct ExtendedJob {
     id: JobId,
     version: u32,
     version_rolling_allowed: bool,
-    path: Vec<[u8; 32]>,
-    prefix: Vec<u8>,
-    suffix: Vec<u8>,
+    pub(super) path: Vec<[u8; 32]>,
+    pub(super) prefix: Vec<u8>,
+    pub(super) suffix: Vec<u8>,
 }
 
 impl Rig {
@@ -71,7 +71,10 @@ impl Rig {
     }
 }
 
-fn open_extended(identity: &str, min_extranonce_size: u16) -> OpenExtendedMiningChannel<'_> {
+pub(super) fn open_extended(
+    identity: &str,
+    min_extranonce_size: u16,
+) -> OpenExtendedMiningChannel<'_> {
     OpenExtendedMiningChannel {
         request_id: 12,
         user_identity: Str0255::new(identity.as_bytes()).unwrap(),

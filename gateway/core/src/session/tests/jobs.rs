@@ -108,6 +108,19 @@ fn a_drain_closes_in_every_phase() {
 }
 
 #[test]
+fn df04_a_client_without_a_vendor_is_closed_without_a_word() {
+    let mut rig = Rig::new(|_| {});
+    rig.frame(0, &setup_of(b"", 0, (2, 2), 0b001));
+    rig.publish(0, work(1, 1, HARD_BITS));
+    rig.frame(0, &open("alice", 0.0, Target::MAX));
+    let share = rig.share(1);
+    rig.frame(1, &share);
+    rig.input(2, Input::Durable(Receipt(1)));
+    let words = rig.input(3, Input::Drain);
+    assert_eq!(words, ["ack 1: 1 worth 0", "close shutdown_drain"], "what it earned is told");
+}
+
+#[test]
 fn custom_jobs_are_refused() {
     let mut rig = Rig::mining(HARD_BITS, |_| {});
     let empty = B064K::new(b"").unwrap();

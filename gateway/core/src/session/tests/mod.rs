@@ -1,6 +1,7 @@
 //! A miner's view of a session, in words.
 
 mod extended;
+mod group;
 mod jobs;
 mod opening;
 mod shares;
@@ -23,6 +24,9 @@ use crate::prevhash::{Publication, PublicationKind, Verdict};
 use crate::sample::{at, shared, work};
 use crate::target::{Difficulty, Target};
 
+/// The group channel of every connection.
+const GROUP: u32 = 1;
+
 /// So easy that every hash is a share.
 const TRIVIAL: f64 = 1e-12;
 
@@ -37,13 +41,14 @@ fn settings() -> Settings {
         validation: ValidationLevel::Full,
         version_rolling_mask: 0x1fff_ffe0,
         extended_channels: true,
+        group_addressing: false,
         difficulty: DifficultySettings {
             initial: difficulty(TRIVIAL),
             aim: None,
             least: difficulty(TRIVIAL),
             most: difficulty(1e12),
         },
-        ntime_allowance: seconds(7200),
+        ntime_window: NtimeWindow::DeFacto(seconds(7200)),
         setup_timeout: seconds(10),
         first_channel_timeout: seconds(60),
         idle_timeout: seconds(3600),
@@ -66,7 +71,7 @@ struct Rig {
     job: Option<NewMiningJob>,
     /// The extended job that was sent last on any channel.
     extended: Option<ExtendedJob>,
-    /// That of the extended channel that was opened last.
+    /// That of the channel that was opened last.
     prefix: Vec<u8>,
     target: Target,
     ntime: u32,
@@ -194,6 +199,7 @@ impl Rig {
         match decoded.message {
             MiningServerMessage::OpenStandardMiningChannelSuccess(opened) => {
                 self.target = Target::from_le_bytes(opened.target.0);
+                self.prefix = opened.extranonce_prefix.as_bytes().to_vec();
                 format!("open {} in group {}", opened.channel_id, opened.group_channel_id)
             }
             MiningServerMessage::OpenExtendedMiningChannelSuccess(opened) => {
@@ -237,11 +243,16 @@ impl Rig {
             }
             MiningServerMessage::SetNewPrevHash(tip) => {
                 self.ntime = tip.min_ntime;
-                format!("prevhash for {}", tip.job_id)
+                let of = if tip.channel_id == GROUP { " in the group" } else { "" };
+                format!("prevhash for {}{of}", tip.job_id)
             }
             MiningServerMessage::SetTarget(set) => {
                 self.target = Target::from_le_bytes(set.maximum_target.0);
                 "target".into()
+            }
+            MiningServerMessage::SetGroupChannel(group) => {
+                let members: Vec<_> = group.channel_ids.iter().collect();
+                format!("group {} of {members:?}", group.group_channel_id)
             }
             MiningServerMessage::CloseChannel(close) => {
                 format!("close channel {} {}", close.channel_id, text(close.reason_code))
@@ -259,6 +270,15 @@ impl Rig {
 }
 
 fn setup(protocol: u8, min_version: u16, max_version: u16, flags: u32) -> SetupConnection<'static> {
+    setup_of(b"test", protocol, (min_version, max_version), flags)
+}
+
+fn setup_of(
+    vendor: &'static [u8],
+    protocol: u8,
+    (min_version, max_version): (u16, u16),
+    flags: u32,
+) -> SetupConnection<'static> {
     let empty = Str0255::new(b"").unwrap();
     SetupConnection {
         protocol,
@@ -267,7 +287,7 @@ fn setup(protocol: u8, min_version: u16, max_version: u16, flags: u32) -> SetupC
         flags,
         endpoint_host: empty,
         endpoint_port: 3333,
-        vendor: empty,
+        vendor: Str0255::new(vendor).unwrap(),
         hardware_version: empty,
         firmware: empty,
         device_id: empty,

@@ -15,7 +15,10 @@ use crate::vardiff::Aim;
 #[case::wide_versions(setup(0, 1, 9, 0), &["SetupConnectionSuccess"])]
 #[case::job_declarator(
     setup(0, 2, 2, 0b110),
-    &["setup error unsupported-feature-flags 0b10", "close unsupported_protocol_version"]
+    &[
+        "setup error unsupported-feature-flags 0b11111111111111111111111111111010",
+        "close unsupported_protocol_version",
+    ]
 )]
 #[case::probe(
     setup(0, 2, 2, u32::MAX),
@@ -44,7 +47,10 @@ fn setup_is_answered_honestly(#[case] setup: SetupConnection<'static>, #[case] e
 fn without_version_rolling_a_miner_that_needs_it_is_refused() {
     let mut rig = Rig::new(|settings| settings.version_rolling_mask = 0);
     let words = rig.frame(0, &setup(0, 2, 2, 0b100));
-    assert_eq!(words[0], "setup error unsupported-feature-flags 0b110");
+    assert_eq!(
+        words[0],
+        "setup error unsupported-feature-flags 0b11111111111111111111111111111110"
+    );
 }
 
 #[test]

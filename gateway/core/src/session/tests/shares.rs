@@ -89,12 +89,27 @@ fn a_share_within_the_rules_is_accepted(#[case] twist: Twist) {
 
 #[test]
 fn strict_time_is_the_letter_of_the_specification() {
-    let mut rig = Rig::mining(HARD_BITS, |settings| settings.ntime_allowance = Duration::ZERO);
+    let mut rig = Rig::mining(HARD_BITS, |settings| settings.ntime_window = NtimeWindow::Strict);
     let mut share = rig.share(1);
     share.ntime += 2;
     assert_eq!(rig.frame(2000, &share), ["accepted 1"]);
     share.ntime += 1;
     assert_eq!(rig.frame(2999, &share)[1], "share 1 ntime-out-of-range");
+}
+
+#[test]
+fn df01_a_time_ahead_of_the_clock_is_taken_however_old_the_template_is() {
+    let mut rig = Rig::ready(|settings| {
+        settings.ntime_window = NtimeWindow::DeFacto(Duration::from_secs(60));
+    });
+    rig.publish(40_000, work(1, 1, HARD_BITS));
+    rig.frame(40_000, &open("alice", 0.0, Target::MAX));
+    let mut share = rig.share(1);
+    // The wall clock of the miner, and a minute.
+    share.ntime += 40 + 60;
+    assert_eq!(rig.frame(40_000, &share), ["accepted 1"]);
+    share.ntime += 1;
+    assert_eq!(rig.frame(40_999, &share)[1], "share 1 ntime-out-of-range");
 }
 
 #[test]
@@ -329,33 +344,37 @@ fn a_block_comes_before_anything_else_and_once() {
     assert_eq!(rig.frame(3, &share), ["accepted 2"]);
 }
 
-#[rstest]
-#[case::below_the_share_target(|_: &mut Share| {}, "difficulty-too-low", 1e9)]
-#[case::rolled_too_far(
-    |share: &mut Share| share.version ^= 1,
-    "invalid-non-rollable-version-bit",
-    TRIVIAL
-)]
-fn a_block_goes_out_even_if_the_share_is_refused(
-    #[case] twist: Twist,
-    #[case] code: &str,
-    #[case] initial: f64,
-) {
+#[test]
+fn a_block_goes_out_even_if_the_share_is_too_easy_for_its_channel() {
     let mut rig = Rig::mining(REGTEST_BITS, |settings| {
-        settings.difficulty.initial = difficulty(initial);
-        settings.version_rolling_mask = 0x1fff_ffe0;
+        settings.difficulty.initial = difficulty(1e9);
     });
-    // Either the twisted header is a block or the next nonce's is.
-    let mut share = grind(&rig, true);
+    let share = grind(&rig, true);
+    let words = rig.frame(1, &share);
+    assert_eq!(words[0], "block");
+    assert!(words[2].ends_with("difficulty-too-low"), "{words:?}");
+}
+
+#[rstest]
+#[case::rolled_too_far(|share: &mut Share| share.version ^= 1, "invalid-non-rollable-version-bit")]
+#[case::too_early(|share: &mut Share| share.ntime -= 1, "ntime-out-of-range")]
+#[case::too_late(|share: &mut Share| share.ntime += 7300, "ntime-out-of-range")]
+fn a_header_that_the_job_does_not_allow_is_no_block(#[case] twist: Twist, #[case] code: &str) {
+    let mut rig = Rig::mining(REGTEST_BITS, |_| {});
+    let mut share = rig.share(0);
     twist(&mut share);
-    let words = (0..64)
-        .map(|_| {
-            share.nonce += 1;
-            rig.frame(1, &share)
-        })
-        .find(|words| words[0] == "block")
-        .expect("every second hash is a block");
-    assert!(words[2].ends_with(code), "{words:?}");
+    // Every second of these hashes meets the network target.
+    for nonce in 0..32 {
+        share.nonce = nonce;
+        let words = rig.frame(1, &share);
+        assert!(words[1].ends_with(code), "{words:?}");
+    }
+    rig.publish(10, work(2, 2, REGTEST_BITS));
+    for nonce in 32..64 {
+        share.nonce = nonce;
+        let words = rig.frame(2000, &share);
+        assert!(words[1].ends_with("stale-share"), "no late block either: {words:?}");
+    }
 }
 
 #[test]
