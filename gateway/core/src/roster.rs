@@ -52,6 +52,11 @@ struct Entry {
 }
 
 impl Roster {
+    /// Channels that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     /// Up to `limit` channels in order, from the one behind `after`.
     pub(crate) fn channels(
         &self,

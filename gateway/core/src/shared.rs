@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::channel::{ExtranonceAllocator, ExtranonceIndex};
+use crate::channel::{ExtranonceAllocator, ExtranonceIndex, ExtranonceSpace};
 use crate::ids::{InstanceId, ShareId, TemplateId, WorkerId};
 use crate::job::Work;
 use crate::limits::EXTRANONCE_BYTES;
@@ -44,7 +44,7 @@ impl SharedState {
     pub fn new(instance: InstanceId, bounds: SharedBounds, started: Moment, seed: u32) -> Self {
         Self {
             replay: Mutex::new(ReplayWindow::new(bounds.replay_window)),
-            extranonces: Mutex::new(ExtranonceAllocator::new(&instance, seed, bounds.channels)),
+            extranonces: Mutex::new(ExtranonceAllocator::new(seed, bounds.channels)),
             templates: Mutex::new(TemplateCache { size: bounds.templates, ..Default::default() }),
             roster: Mutex::default(),
             submissions: AtomicU64::new(started.unix_ms << 20),
@@ -65,7 +65,7 @@ impl SharedState {
 
     /// Channels open now.
     pub fn channels(&self) -> usize {
-        lock(&self.extranonces).in_use()
+        lock(&self.roster).len()
     }
 
     /// Templates held now.
@@ -142,12 +142,13 @@ impl SharedState {
         self.work_is_withheld.store(is_withheld, Ordering::Relaxed);
     }
 
-    pub(crate) fn lease_extranonce(self: &Arc<Self>) -> Option<ExtranonceLease> {
-        let mut extranonces = lock(&self.extranonces);
-        let index = extranonces.allocate()?;
-        let bytes = extranonces.full_extranonce(index);
-        drop(extranonces);
-        Some(ExtranonceLease { index, bytes, owner: Arc::clone(self) })
+    pub(crate) fn lease_extranonce(
+        self: &Arc<Self>,
+        space: ExtranonceSpace,
+    ) -> Option<Arc<ExtranonceLease>> {
+        let index = lock(&self.extranonces).allocate()?;
+        let bytes = index.full_extranonce(space);
+        Some(Arc::new(ExtranonceLease { index, space, bytes, owner: Arc::clone(self) }))
     }
 }
 
@@ -173,10 +174,11 @@ impl TemplateCache {
     }
 }
 
-/// A channel's extranonce; given back when the channel goes.
+/// A channel's extranonce; given back when neither the channel nor any of its jobs needs it.
 #[derive(Debug)]
 pub(crate) struct ExtranonceLease {
     index: ExtranonceIndex,
+    space: ExtranonceSpace,
     bytes: [u8; EXTRANONCE_BYTES],
     owner: Arc<SharedState>,
 }
@@ -184,6 +186,17 @@ pub(crate) struct ExtranonceLease {
 impl ExtranonceLease {
     pub(crate) fn bytes(&self) -> &[u8; EXTRANONCE_BYTES] {
         &self.bytes
+    }
+
+    pub(crate) fn space(&self) -> ExtranonceSpace {
+        self.space
+    }
+
+    /// The extranonce of a share that rolled these last bytes.
+    pub(crate) fn with_rolled(&self, rolled: &[u8]) -> [u8; EXTRANONCE_BYTES] {
+        let mut full = self.bytes;
+        full[EXTRANONCE_BYTES - rolled.len()..].copy_from_slice(rolled);
+        full
     }
 }
 

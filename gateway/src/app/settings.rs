@@ -1,9 +1,11 @@
 //! The configuration in the terms of the core.
 
+use gateway_core::channel::ExtranonceSpace;
+use gateway_core::ids::InstanceId;
 use gateway_core::vardiff::Aim;
 use gateway_core::{auth, forward, prevhash, session};
 
-use crate::config::{AuthMode, Config, ShareConfig};
+use crate::config::{AuthMode, Config, GatewayConfig, ShareConfig};
 use crate::limits::{FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, SETUP_TIMEOUT};
 
 pub(crate) fn forward_settings(share: &ShareConfig) -> forward::Settings {
@@ -41,6 +43,8 @@ pub(crate) fn session_settings(config: &Config) -> session::Settings {
         version_rolling_mask: config.gateway.version_rolling_mask,
         extended_channels: config.gateway.extended_channels,
         group_addressing: config.gateway.group_addressing,
+        extranonce_space: extranonce_space(&config.gateway),
+        reconnect: config.gateway.reconnect.clone(),
         difficulty: session::DifficultySettings {
             initial: share.initial_difficulty,
             aim: Some(Aim {
@@ -65,6 +69,13 @@ pub(crate) fn session_settings(config: &Config) -> session::Settings {
         shares_per_second: limits.shares_per_second,
         ack_batch: share.ack_batch,
         ack_max_delay: share.ack_max_delay,
+    }
+}
+
+fn extranonce_space(gateway: &GatewayConfig) -> ExtranonceSpace {
+    match gateway.extranonce_index {
+        Some(index) => ExtranonceSpace::of_index(index),
+        None => ExtranonceSpace::of_instance(&InstanceId::new(&gateway.gateway_instance_id)),
     }
 }
 

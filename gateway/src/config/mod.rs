@@ -19,6 +19,7 @@ use gateway_core::forward::DropPolicy;
 use gateway_core::job::PayoutOutput;
 use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
+use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
 use platform::{Env, Storage};
 use secrecy::SecretString;
@@ -75,6 +76,8 @@ pub struct GatewayConfig {
     pub gateway_instance_id: String,
     pub extended_channels: bool,
     pub group_addressing: bool,
+    pub extranonce_index: Option<u32>,
+    pub reconnect: Option<ReconnectTo>,
     pub version_rolling_mask: u32,
     pub coinbase_tag: Vec<u8>,
     pub payout_outputs: Vec<Payout>,

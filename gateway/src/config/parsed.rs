@@ -9,6 +9,7 @@ use gateway_core::forward::DropPolicy;
 use gateway_core::job::PayoutOutput;
 use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
+use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
 use platform::{Env, Storage};
 use secrecy::SecretString;
@@ -100,11 +101,45 @@ fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
         gateway_instance_id: text(raw, "gateway.gateway_instance_id"),
         extended_channels: raw.flag("gateway.extended_channels"),
         group_addressing: raw.text("gateway.job_addressing") == Some("group"),
+        extranonce_index: raw
+            .whole("gateway.extranonce_index")
+            .and_then(|index| u32::try_from(index).ok()),
+        reconnect: reconnect(raw),
         version_rolling_mask: number(raw, "gateway.version_rolling_mask"),
         coinbase_tag: text(raw, "gateway.coinbase_tag").into_bytes(),
         payout_outputs: payouts(raw),
         http_api_key: raw.secret("gateway.http_api_key"),
         http_tls: http_tls(raw),
+    }
+}
+
+/// Both keys or none: an address without vendors would send nobody, and the other way round.
+fn reconnect(raw: &mut Raw<'_>) -> Option<ReconnectTo> {
+    const ADDRESS: &str = "gateway.reconnect_addr";
+    const VENDORS: &str = "gateway.reconnect_vendors";
+    let names = raw.text(VENDORS).unwrap_or_default().split(',').map(str::trim);
+    let vendors: Vec<String> =
+        names.filter(|vendor| !vendor.is_empty()).map(str::to_owned).collect();
+    let address = raw.text(ADDRESS).and_then(|address| {
+        let (host, port) = address.rsplit_once(':')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    });
+    match address {
+        Some((host, _)) if host.len() > 255 => {
+            raw.problem(ADDRESS, "has a host of more than 255 bytes; shorten it".to_owned());
+            None
+        }
+        Some((host, port)) if !vendors.is_empty() => Some(ReconnectTo { host, port, vendors }),
+        Some(_) => {
+            raw.problem(VENDORS, format!("names nobody, but {ADDRESS} is set; name vendors"));
+            None
+        }
+        None => {
+            if !vendors.is_empty() && raw.text(ADDRESS).is_none() {
+                raw.problem(ADDRESS, format!("is missing, but {VENDORS} is set; set it"));
+            }
+            None
+        }
     }
 }
 

@@ -65,7 +65,23 @@ impl Authenticator {
         if name.is_empty() {
             return Err(WireError::OpenIdentityMalformed);
         }
-        let expected = match &self.mode {
+        match self.secret_of(name)? {
+            Some(expected) if !is_same(expected, secret) => Err(WireError::OpenUnknownUser),
+            _ => Ok(WorkerId::new(name)),
+        }
+    }
+
+    /// Whether a worker that was accepted before is still one to accept.
+    ///
+    /// # Errors
+    /// As for one that comes now, but that it is not asked for its secret again.
+    pub fn recognize(&self, worker: &WorkerId) -> Result<(), WireError> {
+        self.secret_of(worker.as_str()).map(drop)
+    }
+
+    /// What must follow this name, if it is one of ours.
+    fn secret_of(&self, name: &str) -> Result<Option<&SecretString>, WireError> {
+        let secret = match &self.mode {
             AuthMode::Open => &None,
             AuthMode::Allowlist(workers) => {
                 &workers
@@ -83,10 +99,7 @@ impl Authenticator {
                     .secret
             }
         };
-        match expected {
-            Some(expected) if !is_same(expected, secret) => Err(WireError::OpenUnknownUser),
-            _ => Ok(WorkerId::new(name)),
-        }
+        Ok(secret.as_ref())
     }
 }
 

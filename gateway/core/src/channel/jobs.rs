@@ -11,6 +11,7 @@ use crate::ids::JobId;
 use crate::job::Work;
 use crate::limits::MAX_JOBS_PER_CHANNEL;
 use crate::moment::Moment;
+use crate::shared::ExtranonceLease;
 use crate::target::{Difficulty, Target};
 
 /// One job as it was sent.
@@ -19,6 +20,9 @@ use crate::target::{Difficulty, Target};
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) work: Arc<Work>,
+    /// What the channel had when the job was sent: a later SetExtranoncePrefix does not touch it
+    /// (SV2 §5.3.10).
+    pub(crate) extranonce: Arc<ExtranonceLease>,
     /// Absent where each share has its own, because the miner rolls the extranonce, or where the
     /// miner was not told it, because the job went to a group.
     pub(crate) merkle_root: Option<[u8; 32]>,

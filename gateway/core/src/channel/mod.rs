@@ -7,4 +7,4 @@ pub(crate) mod group;
 pub(crate) mod jobs;
 pub(crate) mod open;
 
-pub use extranonce::{ExtranonceAllocator, ExtranonceIndex};
+pub use extranonce::{ExtranonceAllocator, ExtranonceIndex, ExtranonceSpace};

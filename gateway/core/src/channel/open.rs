@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sv2_wire::mining::SetTarget;
-use sv2_wire::{Message as _, U256};
+use sv2_wire::mining::{SetExtranoncePrefix, SetTarget};
+use sv2_wire::{B032, Message as _, U256};
 
 use super::announce::Announced;
 use super::difficulty;
@@ -46,7 +46,7 @@ pub(crate) struct Channel {
     pub(crate) id: ChannelId,
     pub(crate) kind: Kind,
     pub(crate) worker: WorkerId,
-    pub(crate) extranonce: ExtranonceLease,
+    pub(crate) extranonce: Arc<ExtranonceLease>,
     /// What jobs sent from now on are worth.
     pub(crate) target: Target,
     /// The easiest target that the miner takes.
@@ -66,16 +66,11 @@ impl Channel {
         &self.extranonce.bytes()[..EXTRANONCE_BYTES - self.kind.rolled_bytes()]
     }
 
-    /// The full extranonce of a share that rolled these bytes; `None` where they are not as many
-    /// as the channel grants.
-    pub(crate) fn full_extranonce(&self, rolled: &[u8]) -> Option<[u8; EXTRANONCE_BYTES]> {
-        let prefix = self.extranonce_prefix();
-        let mut full = [0; EXTRANONCE_BYTES];
-        full[..prefix.len()].copy_from_slice(prefix);
-        (rolled.len() == self.kind.rolled_bytes()).then(|| {
-            full[prefix.len()..].copy_from_slice(rolled);
-            full
-        })
+    /// Moves the channel to another part of the search space with the next job.
+    pub(crate) fn replace_extranonce(&mut self, lease: Arc<ExtranonceLease>, out: &mut Vec<u8>) {
+        self.extranonce = lease;
+        let extranonce_prefix = B032::new(self.extranonce_prefix()).expect("24 bytes fit 32");
+        SetExtranoncePrefix { channel_id: self.id.0, extranonce_prefix }.encode_frame(out);
     }
 
     /// Whom a share is credited to that names this worker, or none.
@@ -254,6 +249,7 @@ impl Channel {
     ) {
         let job = Job {
             work: Arc::clone(work),
+            extranonce: Arc::clone(&self.extranonce),
             merkle_root,
             target: self.target,
             difficulty: self.target.difficulty(),

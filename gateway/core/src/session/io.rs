@@ -7,6 +7,7 @@ use bitcoin::BlockHash;
 use sv2_wire::FrameHeader;
 
 use crate::auth::Authenticator;
+use crate::channel::ExtranonceSpace;
 use crate::event::ShareAccepted;
 use crate::forward::ForwardShare;
 use crate::ids::{Receipt, ShareId, TemplateId, WorkerId};
@@ -30,6 +31,10 @@ pub struct Settings {
     /// Whether jobs for several channels of a connection are addressed to their group channel
     /// (`gateway.job_addressing`), where the client takes that.
     pub group_addressing: bool,
+    /// This gateway's part of the search space (`gateway.extranonce_index`).
+    pub extranonce_space: ExtranonceSpace,
+    /// Where clients go when the gateway drains; absent, they are closed.
+    pub reconnect: Option<ReconnectTo>,
     /// First difficulty of a channel and its bounds.
     pub difficulty: DifficultySettings,
     /// Which `ntime` a share may carry.
@@ -67,6 +72,18 @@ pub enum NtimeWindow {
     /// What miners in the field do: beyond that, and beyond the gateway's own clock, by as much as
     /// this (`timing.nonce_expire_secs`). Consensus bears 7200 s.
     DeFacto(Duration),
+}
+
+/// Where clients are sent that are known to follow Reconnect (SV2 §3.6.5): elsewhere it is ignored
+/// at best, and ends the client at worst.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconnectTo {
+    /// The host (`gateway.reconnect_addr`). It must have a certificate of the same authority.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The `vendor` of such clients (`gateway.reconnect_vendors`).
+    pub vendors: Vec<String>,
 }
 
 /// How the target of a channel is found.

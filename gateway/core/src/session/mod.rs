@@ -11,7 +11,9 @@ mod opening;
 mod peer;
 mod phase;
 mod rate;
+mod reload;
 mod serving;
+
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -21,13 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::BlockHash;
-use sv2_wire::{DecodeError, Decoded, FrameHeader, MiningClientMessage};
+use sv2_wire::common::Reconnect;
+use sv2_wire::{DecodeError, Decoded, FrameHeader, MiningClientMessage, Str0255};
 
 use self::context::{Context, Quotas};
 pub use self::frames::frames;
 pub use self::io::{
     AcceptedShare, Close, DifficultySettings, FoundBlock, Input, Notice, NtimeWindow, Output,
-    Settings,
+    ReconnectTo, Settings,
 };
 use self::peer::Peer;
 use self::phase::{AwaitSetup, Phase};
@@ -92,8 +95,8 @@ impl Session {
                 }
             }
             Input::Upstream(available) => self.context.upstream_available = available,
-            Input::Settings(settings) => self.adopt(settings),
-            Input::Drain => self.leave(ReasonCode::ShutdownDrain, "the gateway is draining", now),
+            Input::Settings(settings) => self.adopt(settings, now),
+            Input::Drain => self.drain(now),
             Input::Tick => {
                 if let Phase::Serving(serving) = &mut self.phase {
                     serving.maintain(&mut self.context, now);
@@ -192,16 +195,36 @@ impl Session {
         };
     }
 
-    fn adopt(&mut self, settings: Arc<Settings>) {
+    /// Follows changed settings, with the channels that are open as well.
+    fn adopt(&mut self, settings: Arc<Settings>, now: Moment) {
         self.context.quotas.set_rates(&settings);
         let addressed_group = self.context.addresses_group();
         self.context.settings = settings;
-        if let Phase::Serving(serving) = &mut self.phase {
-            serving.set_aim(&self.context.settings.difficulty);
-            if !addressed_group {
-                serving.announce_group(&mut self.context);
-            }
+        let Phase::Serving(serving) = &mut self.phase else { return };
+        serving.set_aim(&self.context.settings.difficulty);
+        if let Err(reason) = serving.close_disallowed(&mut self.context, now) {
+            return self.close(reason, "a channel is no longer allowed");
         }
+        if !addressed_group {
+            serving.announce_group(&mut self.context);
+        }
+        serving.move_extranonces(&mut self.context, now);
+    }
+
+    /// Ends the session because the gateway ends. A client known to follow is sent elsewhere.
+    fn drain(&mut self, now: Moment) {
+        let settings = Arc::clone(&self.context.settings);
+        let to = settings.reconnect.as_ref().filter(|to| self.context.peer.is_of(&to.vendors));
+        let Some(to) = to else {
+            return self.leave(ReasonCode::ShutdownDrain, "the gateway is draining", now);
+        };
+        if let Phase::Serving(serving) = &mut self.phase {
+            serving.acknowledge(true, &mut self.context, now);
+        }
+        let new_host = Str0255::new(to.host.as_bytes()).expect("host names are short");
+        self.context.send(&Reconnect { new_host, new_port: to.port });
+        let detail = format!("the gateway is draining; sent to {}:{}", to.host, to.port);
+        self.close(ReasonCode::ShutdownDrain, detail);
     }
 
     fn disconnect(&mut self, disconnect: Disconnect, now: Moment) {

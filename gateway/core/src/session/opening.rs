@@ -137,7 +137,10 @@ impl Serving {
     ) -> Result<(), WireError> {
         let settings = Arc::clone(&context.settings);
         let Terms { worker, rate, target } = opening.terms(self.channels.len(), context)?;
-        let extranonce = context.shared.lease_extranonce().ok_or(WireError::OpenCapacity)?;
+        let extranonce = context
+            .shared
+            .lease_extranonce(settings.extranonce_space)
+            .ok_or(WireError::OpenCapacity)?;
         self.last_channel = ChannelId(self.last_channel.0 + 1);
         let id = self.last_channel;
         let key = (context.connection_id, id);

@@ -41,4 +41,9 @@ impl Peer {
     pub(super) fn follows_channel_changes(&self) -> bool {
         !self.vendor.is_empty() && !SINGLE_CHANNEL_VENDORS.contains(&&*self.vendor)
     }
+
+    /// Whether it is one of these vendors' clients.
+    pub(super) fn is_of(&self, vendors: &[String]) -> bool {
+        vendors.iter().any(|vendor| vendor.as_bytes() == &*self.vendor)
+    }
 }

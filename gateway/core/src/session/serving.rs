@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bitcoin::BlockHash;
 use sv2_wire::mining::{
-    CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SetGroupChannel,
-    SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+    CloseChannel, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesSuccess, UpdateChannel,
+    UpdateChannelError,
 };
-use sv2_wire::{MiningClientMessage, Seq064K, Str0255, Tlvs};
+use sv2_wire::{MiningClientMessage, Str0255, Tlvs};
 
 use super::context::{Context, code};
-use super::io::{DifficultySettings, Notice};
+use super::io::Notice;
 use super::opening::{Opening, hash_rate};
 use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
@@ -105,20 +105,15 @@ impl Serving {
     }
 
     /// Sends one job for all channels, where that is wanted and possible.
-    fn send_to_group(&mut self, work: &Arc<Work>, context: &mut Context, now: Moment) -> bool {
+    pub(super) fn send_to_group(
+        &mut self,
+        work: &Arc<Work>,
+        context: &mut Context,
+        now: Moment,
+    ) -> bool {
         let settings = Arc::clone(&context.settings);
         context.addresses_group()
             && group::send_job(self.group, &mut self.channels, work, &settings, now, context.out())
-    }
-
-    /// Tells a client that knew its group only by name which channels it has.
-    pub(super) fn announce_group(&self, context: &mut Context) {
-        let channel_ids: Vec<u32> = self.channels.keys().map(|id| id.0).collect();
-        if context.addresses_group() && !channel_ids.is_empty() {
-            let channel_ids = Seq064K::new(&channel_ids)
-                .expect("limits.max_channels_per_connection is below 2^16");
-            context.send(&SetGroupChannel { group_channel_id: self.group.0, channel_ids });
-        }
     }
 
     /// Counts accepted work for its channel, and gives that another target if it should have one.
@@ -158,13 +153,6 @@ impl Serving {
     pub(super) fn next_maintenance(&self, context: &Context) -> Option<Duration> {
         context.sendable_work()?;
         self.channels.values().filter_map(Channel::next_maintenance).min()
-    }
-
-    /// Follows changed settings.
-    pub(super) fn set_aim(&mut self, settings: &DifficultySettings) {
-        for channel in self.channels.values_mut() {
-            channel.set_aim(settings.aim);
-        }
     }
 
     /// Counts what the log now holds towards acknowledgements.

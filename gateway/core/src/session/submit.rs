@@ -80,12 +80,12 @@ impl Serving {
         if is_over_rate {
             return refuse(share, WireError::ShareRate, worker, None, context, now);
         }
-        let Some(extranonce) = channel.full_extranonce(share.rolled) else {
+        if share.rolled.len() != channel.kind.rolled_bytes() {
             return refuse(share, WireError::ShareExtranonce, worker, None, context, now);
-        };
+        }
         let Judged { examined, answer } = judge(
             channel.jobs.find(share.job_id),
-            extranonce,
+            share.rolled,
             share.header,
             &context.settings,
             &context.shared,

@@ -39,11 +39,11 @@ pub(crate) struct Judged<'a> {
     pub(crate) answer: Result<(), WireError>,
 }
 
-/// Judges a submission. The checks come in the order of what they cost and of how much they say: a
+/// Judges a submission that rolled as many bytes of the extranonce as its channel grants. The checks come in the order of what they cost and of how much they say: a
 /// stale share is stale first of all, a replay is found last.
 pub(crate) fn judge<'a>(
     lookup: Lookup<'a>,
-    extranonce: [u8; EXTRANONCE_BYTES],
+    rolled: &[u8],
     submission: Submission,
     settings: &Settings,
     shared: &SharedState,
@@ -56,7 +56,7 @@ pub(crate) fn judge<'a>(
         Lookup::Stale(Some(job)) => (job, true),
         Lookup::Current(job) => (job, false),
     };
-    let mut examined = examine(job, extranonce, submission, shared);
+    let mut examined = examine(job, rolled, submission, shared);
     // A header of another version or time than the job allows is no solution of it: nobody has
     // judged such a block, and the network might not take it.
     let solves_job = check_version(job, submission, settings)
@@ -90,11 +90,12 @@ fn refused<'a>(error: WireError) -> Judged<'a> {
 
 fn examine<'a>(
     job: &'a Job,
-    extranonce: [u8; EXTRANONCE_BYTES],
+    rolled: &[u8],
     submission: Submission,
     shared: &SharedState,
 ) -> Examined<'a> {
     let template = job.work.template();
+    let extranonce = job.extranonce.with_rolled(rolled);
     let header = Header {
         version: submission.version,
         prev_hash: template.prev_hash,

@@ -4,6 +4,7 @@ mod extended;
 mod group;
 mod jobs;
 mod opening;
+mod reload;
 mod shares;
 mod vardiff;
 
@@ -17,6 +18,7 @@ use sv2_wire::{FrameHeader, Message, MiningServerMessage, Str0255, U256};
 use self::extended::ExtendedJob;
 use super::*;
 use crate::auth::{AuthMode, Authenticator};
+use crate::channel::ExtranonceSpace;
 use crate::ids::{ChannelId, Receipt};
 use crate::job::Work;
 use crate::mode::ValidationLevel;
@@ -42,6 +44,8 @@ fn settings() -> Settings {
         version_rolling_mask: 0x1fff_ffe0,
         extended_channels: true,
         group_addressing: false,
+        extranonce_space: ExtranonceSpace::of_index(0),
+        reconnect: None,
         difficulty: DifficultySettings {
             initial: difficulty(TRIVIAL),
             aim: None,
@@ -253,6 +257,13 @@ impl Rig {
             MiningServerMessage::SetGroupChannel(group) => {
                 let members: Vec<_> = group.channel_ids.iter().collect();
                 format!("group {} of {members:?}", group.group_channel_id)
+            }
+            MiningServerMessage::SetExtranoncePrefix(set) => {
+                self.prefix = set.extranonce_prefix.as_bytes().to_vec();
+                format!("prefix of {}", set.channel_id)
+            }
+            MiningServerMessage::Reconnect(to) => {
+                format!("reconnect to {}:{}", text(to.new_host), to.new_port)
             }
             MiningServerMessage::CloseChannel(close) => {
                 format!("close channel {} {}", close.channel_id, text(close.reason_code))
