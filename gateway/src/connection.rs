@@ -2,6 +2,7 @@
 
 mod handshake;
 mod outbox;
+mod outgoing;
 
 use std::sync::Arc;
 
@@ -18,11 +19,12 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 
 use self::outbox::Outbox;
+use self::outgoing::Outgoing;
 use crate::admission::Place;
 use crate::blocks::BlockSubmitter;
 use crate::board::{Board, Signal};
 use crate::clock::Clock;
-use crate::limits::{CLOSING_WRITE, MINER_READ_BYTES, OUTGOING_BYTES};
+use crate::limits::{CLOSING_WRITE, MINER_READ_BYTES};
 use crate::metrics::Metrics;
 use crate::noise_identity::NoiseIdentity;
 use crate::recorder::Recorder;
@@ -90,7 +92,7 @@ pub(crate) async fn serve(
                 decoder,
                 sealer,
                 incoming: vec![0; MINER_READ_BYTES].into(),
-                outgoing: Vec::new(),
+                outgoing: Outgoing::default(),
                 outbox,
                 tip_before_end: None,
             };
@@ -136,8 +138,7 @@ struct Connection<'a> {
     sealer: Sealer,
     /// What the socket is read into.
     incoming: Box<[u8]>,
-    /// Sealed bytes that the socket has not taken yet.
-    outgoing: Vec<u8>,
+    outgoing: Outgoing,
     outbox: Outbox,
     /// The tip the miner was on when it was told to go.
     tip_before_end: Option<bitcoin::BlockHash>,
@@ -165,9 +166,8 @@ impl Connection<'_> {
                 self.tip_before_end = self.session.tip();
                 return end;
             }
-            if self.outgoing.len() > OUTGOING_BYTES {
+            if let Some(detail) = self.outgoing.complaint(self.side.clock.now().mono) {
                 self.tip_before_end = self.session.tip();
-                let detail = format!("the miner leaves {} bytes unread", self.outgoing.len());
                 return End::closed(ReasonCode::PeerQuotaExceeded, detail);
             }
         }
@@ -198,13 +198,15 @@ impl Connection<'_> {
                 None => Ok(None),
             },
             () = self.side.clock.until(deadline) => Ok(self.handle(session::Input::Tick).await),
-            written = write_some(stream.write.as_mut(), &self.outgoing),
-                if !self.outgoing.is_empty() =>
+            written = write_some(stream.write.as_mut(), self.outgoing.bytes()),
+                if !self.outgoing.bytes().is_empty() =>
             {
                 let written = written.map_err(|error| End::left(error.to_string()))?;
-                self.outgoing.drain(..written);
+                self.outgoing.written(written, self.side.clock.now().mono);
                 Ok(None)
             }
+            // The complaint follows.
+            () = self.side.clock.until(self.outgoing.deadline()) => Ok(None),
             read = stream.read.read(&mut self.incoming), if self.outbox.takes_more() => match read {
                 Ok(0) => Err(End::left("the miner closed the connection")),
                 Ok(length) => Ok(self.take_bytes(length).await),
@@ -243,7 +245,10 @@ impl Connection<'_> {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Block(block) => self.side.blocks.submit(block).await,
-                Output::Send(frames) => self.sealer.seal_frames(&frames, &mut self.outgoing),
+                Output::Send(frames) => {
+                    let now = self.side.clock.now().mono;
+                    self.outgoing.seal(&frames, &mut self.sealer, now);
+                }
                 Output::Accepted(share) => self.outbox.accepted(*share),
                 Output::Rejected(event) => self.outbox.rejected(*event),
                 Output::Noticed(notice) => self.side.metrics.notice(notice),
@@ -257,7 +262,7 @@ impl Connection<'_> {
     /// Sends the last bytes, then closes.
     async fn finish(&mut self, stream: &mut Stream, close: Close) -> End {
         let last = async {
-            stream.write.write_all(&self.outgoing).await?;
+            stream.write.write_all(self.outgoing.bytes()).await?;
             stream.write.shutdown().await
         };
         // A miner that does not read its last bytes misses them.

@@ -45,6 +45,8 @@ pub const LINK_READ_BYTES: usize = 16 * 1024;
 pub const MINER_READ_BYTES: usize = 4 * 1024;
 /// Bytes that may wait for a miner to read them; beyond it the connection is closed.
 pub const OUTGOING_BYTES: usize = 1 << 20;
+/// How long a miner may leave everything unread before its connection is closed.
+pub const UNREAD: Duration = Duration::from_secs(30);
 /// Batches of one connection's shares that may wait for the log; beyond it nothing more is read
 /// from the miner.
 pub const COMMITS_WAITING: usize = 64;

@@ -117,6 +117,24 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn reconnect_needs_an_address_and_vendors_that_follow() {
+    let with = |address: &str, vendors: &str| {
+        let mut variables = vec![("GATEWAY__GATEWAY__RECONNECT_VENDORS", vendors)];
+        variables.extend(
+            Some(("GATEWAY__GATEWAY__RECONNECT_ADDR", address)).filter(|_| !address.is_empty()),
+        );
+        read(MINIMAL, &variables).map(|config| config.gateway.reconnect)
+    };
+    let to = with("second.example:3334", " proxy, rig ,").unwrap().unwrap();
+    assert_eq!((to.host.as_str(), to.port), ("second.example", 3334));
+    assert_eq!(to.vendors, ["proxy", "rig"]);
+    assert_eq!(with("", "").unwrap(), None);
+    let problem = |address, vendors| with(address, vendors).unwrap_err()[0].to_string();
+    assert!(problem("second.example:3334", ",").starts_with("gateway.reconnect_vendors: names"));
+    assert!(problem("", "proxy").starts_with("gateway.reconnect_addr: is missing"));
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_one_problem() {
     let found = problems("[gateway]\n mode = \n", &[]);
     assert_eq!(found.len(), 1, "{found:?}");
