@@ -60,6 +60,8 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FIRST_CHANNEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels of all connections together.
 pub const CHANNELS: usize = 1 << 20;
+/// Workers of all channels together.
+pub const WORKERS: usize = 1 << 20;
 /// Refused connections a second that get an event of their own; the others are counted.
 pub const REFUSALS_REPORTED_PER_SECOND: f64 = 10.0;
 /// How long readers of the event stream have for its last lines when the gateway ends.

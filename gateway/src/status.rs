@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::EscapeHatch;
 use crate::forwarder::ForwardLevel;
-use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS};
+use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS, WORKERS};
 use crate::live::Live;
 use crate::log::LogStatus;
 use crate::metrics::{Metrics, label};
@@ -167,6 +167,7 @@ impl Status {
         let queues = [
             ("connections", self.admission.open(), config.limits.max_connections),
             ("channels", self.shared.channels(), CHANNELS),
+            ("workers", self.shared.workers(), WORKERS),
             ("replay_window", self.shared.replay_window_len(), share.dedup_window_size),
             ("templates", self.shared.templates(), config.timing.template_cache_size),
             ("forward_queue", level.queued, share.queue_size),

@@ -253,7 +253,7 @@ wire_errors! {
     OpenHashRate: OpenMiningChannel, "invalid-nominal-hashrate", ChannelOpenRejected;
     /// More extranonce is asked for than the coinbase has room for.
     OpenExtranonce: OpenMiningChannel, "min-extranonce-size-too-large", ChannelOpenRejected;
-    /// The connection has as many channels as it may have.
+    /// The connection has as many channels, or the gateway as many workers, as it may have.
     OpenCapacity: OpenMiningChannel, "channel-capacity-exhausted", ChannelLimitExceeded;
     /// Extended channels are not served.
     OpenExtended: OpenMiningChannel, "extended-channel-unsupported", ExtendedChannelUnsupported;

@@ -36,10 +36,10 @@ pub struct WorkerReport {
     pub rates: HashRates,
 }
 
-/// Every open channel, and every worker that has one. Bounded by the channels there may be, and by
-/// the workers that each may bring.
-#[derive(Debug, Default)]
+/// Every open channel, and every worker that has one.
+#[derive(Debug)]
 pub(crate) struct Roster {
+    most_workers: usize,
     channels: BTreeMap<ChannelKey, Arc<Entry>>,
     workers: BTreeMap<WorkerId, Arc<Mutex<Meter>>>,
 }
@@ -52,9 +52,19 @@ struct Entry {
 }
 
 impl Roster {
+    /// An empty roster for so many workers; the channels are bounded by their extranonces.
+    pub(crate) fn new(most_workers: usize) -> Self {
+        Self { most_workers, channels: BTreeMap::new(), workers: BTreeMap::new() }
+    }
+
     /// Channels that are open.
     pub(crate) fn len(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Workers of those.
+    pub(crate) fn workers_len(&self) -> usize {
+        self.workers.len()
     }
 
     /// Up to `limit` channels in order, from the one behind `after`.
@@ -90,6 +100,10 @@ impl Roster {
         range.take(limit).map(report).collect()
     }
 
+    fn has_room_for(&self, worker: &WorkerId) -> bool {
+        self.workers.len() < self.most_workers || self.workers.contains_key(worker)
+    }
+
     fn meter_of(&mut self, worker: &WorkerId, now: Duration) -> Arc<Mutex<Meter>> {
         let new = || Arc::new(Mutex::new(Meter::new(now)));
         Arc::clone(self.workers.entry(worker.clone()).or_insert_with(new))
@@ -107,23 +121,27 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
+    /// A place for a channel; `None` where its worker would be one too many.
     pub(crate) fn new(
         owner: &Arc<SharedState>,
         key: ChannelKey,
         worker: &WorkerId,
         difficulty: Difficulty,
         now: Duration,
-    ) -> Self {
+    ) -> Option<Self> {
         let entry = Arc::new(Entry {
             worker: worker.clone(),
             difficulty: Mutex::new(difficulty),
             meter: Mutex::new(Meter::new(now)),
         });
         let mut roster = lock(owner.roster());
+        if !roster.has_room_for(worker) {
+            return None;
+        }
         roster.channels.insert(key, Arc::clone(&entry));
         let workers = BTreeMap::from([(worker.clone(), roster.meter_of(worker, now))]);
         drop(roster);
-        Self { key, entry, workers, owner: Arc::clone(owner) }
+        Some(Self { key, entry, workers, owner: Arc::clone(owner) })
     }
 
     /// Counts accepted work for the channel and a worker.
@@ -137,9 +155,10 @@ impl Listing {
     }
 
     /// Whether a worker is known, or may become so where the channel brings at most `most` beside
-    /// its own.
+    /// its own, and the gateway as many as it may in all.
     pub(crate) fn has_room_for(&self, worker: &WorkerId, most: usize) -> bool {
-        self.workers.len() <= most || self.workers.contains_key(worker)
+        self.workers.contains_key(worker)
+            || (self.workers.len() <= most && lock(self.owner.roster()).has_room_for(worker))
     }
 
     pub(crate) fn set_difficulty(&self, difficulty: Difficulty) {

@@ -70,7 +70,7 @@ pub(crate) fn work(id: u64, tip_byte: u8, bits: u32) -> Arc<Work> {
 }
 
 pub(crate) fn shared(replay_window: usize, templates: usize) -> Arc<SharedState> {
-    let bounds = SharedBounds { replay_window, templates, channels: 64 };
+    let bounds = SharedBounds { replay_window, templates, channels: 64, workers: 6 };
     Arc::new(SharedState::new(InstanceId::new("gw-test"), bounds, at(0), 7))
 }
 

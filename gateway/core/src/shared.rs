@@ -36,6 +36,8 @@ pub struct SharedBounds {
     pub templates: usize,
     /// Channels of all connections together.
     pub channels: usize,
+    /// Workers of all channels together.
+    pub workers: usize,
 }
 
 impl SharedState {
@@ -46,7 +48,7 @@ impl SharedState {
             replay: Mutex::new(ReplayWindow::new(bounds.replay_window)),
             extranonces: Mutex::new(ExtranonceAllocator::new(seed, bounds.channels)),
             templates: Mutex::new(TemplateCache { size: bounds.templates, ..Default::default() }),
-            roster: Mutex::default(),
+            roster: Mutex::new(Roster::new(bounds.workers)),
             submissions: AtomicU64::new(started.unix_ms << 20),
             work_is_withheld: AtomicBool::new(false),
             instance,
@@ -66,6 +68,11 @@ impl SharedState {
     /// Channels open now.
     pub fn channels(&self) -> usize {
         lock(&self.roster).len()
+    }
+
+    /// Workers that have an open channel now.
+    pub fn workers(&self) -> usize {
+        lock(&self.roster).workers_len()
     }
 
     /// Templates held now.

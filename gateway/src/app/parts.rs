@@ -28,7 +28,7 @@ use crate::encoding::decode_share;
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
-use crate::limits::{CHANNELS, EXPORTS, FORWARD_WAITING_SHARES};
+use crate::limits::{CHANNELS, EXPORTS, FORWARD_WAITING_SHARES, WORKERS};
 use crate::live::Live;
 use crate::log::{self, LogEnd, LogError, Recovered};
 use crate::metrics::Metrics;
@@ -390,6 +390,7 @@ fn shared(env: &Env, config: &Config, clock: &Clock) -> SharedState {
         replay_window: config.share.dedup_window_size,
         templates: config.timing.template_cache_size,
         channels: CHANNELS,
+        workers: WORKERS,
     };
     let instance = InstanceId::new(&config.gateway.gateway_instance_id);
     // The lower half of a random number is as random as the whole.

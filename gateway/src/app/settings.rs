@@ -99,3 +99,53 @@ fn authenticator(config: &Config) -> auth::Authenticator {
     };
     auth::Authenticator { mode, max_worker_id_bytes: config.auth.max_worker_id_bytes }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use gateway_core::session::NtimeWindow;
+
+    use super::*;
+    use crate::fake_disk::FakeDisk;
+
+    fn settings(variables: &[(&str, &str)]) -> session::Settings {
+        let given = [
+            ("GATEWAY__GATEWAY__MODE", "observe"),
+            ("GATEWAY__GATEWAY__UPSTREAM_URL", "http://127.0.0.1:1"),
+            ("GATEWAY__GATEWAY__UPSTREAM_FAILURE_POLICY", "fail_open"),
+            ("GATEWAY__SHARE__SHARE_UPSTREAM_URL", "http://127.0.0.1:2"),
+            ("GATEWAY__SHARE__SHARE_UPSTREAM_SECRET", "s"),
+            ("GATEWAY__AUTH__MODE", "open"),
+            ("VELDRA_GATEWAY_ALLOW_OPEN_AUTH", "1"),
+            ("VELDRA_ALLOW_PLAINTEXT", "1"),
+        ];
+        let environment: BTreeMap<_, _> = given
+            .iter()
+            .chain(variables)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        session_settings(&Config::from_toml("", &environment, &FakeDisk::default()).unwrap())
+    }
+
+    #[test]
+    fn keys_reach_the_sessions() {
+        let default = settings(&[]);
+        assert!(!default.group_addressing);
+        assert_eq!(default.ntime_window, NtimeWindow::DeFacto(Duration::from_secs(60)));
+        let named = ExtranonceSpace::of_instance(&InstanceId::new("gateway"));
+        assert_eq!(default.extranonce_space, named);
+        let changed = settings(&[
+            ("GATEWAY__GATEWAY__JOB_ADDRESSING", "group"),
+            ("GATEWAY__GATEWAY__EXTRANONCE_INDEX", "7"),
+            ("GATEWAY__GATEWAY__RECONNECT_ADDR", "other:3333"),
+            ("GATEWAY__GATEWAY__RECONNECT_VENDORS", "proxy"),
+            ("GATEWAY__SHARE__NTIME_WINDOW", "strict"),
+        ]);
+        assert!(changed.group_addressing);
+        assert_eq!(changed.ntime_window, NtimeWindow::Strict);
+        assert_eq!(changed.extranonce_space, ExtranonceSpace::of_index(7));
+        assert_eq!(changed.reconnect.map(|to| to.vendors), Some(vec!["proxy".to_owned()]));
+    }
+}

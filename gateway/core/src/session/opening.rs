@@ -141,10 +141,11 @@ impl Serving {
             .shared
             .lease_extranonce(settings.extranonce_space)
             .ok_or(WireError::OpenCapacity)?;
-        self.last_channel = ChannelId(self.last_channel.0 + 1);
-        let id = self.last_channel;
+        let id = ChannelId(self.last_channel.0 + 1);
         let key = (context.connection_id, id);
-        let listing = Listing::new(&context.shared, key, &worker, target.difficulty(), now.mono);
+        let listing = Listing::new(&context.shared, key, &worker, target.difficulty(), now.mono)
+            .ok_or(WireError::OpenCapacity)?;
+        self.last_channel = id;
         let mut channel = Channel {
             id,
             kind: opening.kind,

@@ -293,6 +293,33 @@ fn a_channel_brings_only_so_many_workers() {
 }
 
 #[test]
+fn the_gateway_knows_only_so_many_workers() {
+    let first = naming(&[1, 2]);
+    let shared = Arc::clone(&first.shared);
+    let mut rig = Rig::sharing(Arc::clone(&shared), |settings| {
+        settings.max_channels = 10;
+        settings.max_workers = 10;
+    });
+    rig.frame(0, &setup(0, 2, 2, 0));
+    let requested_extensions = Seq064K::new(&[1, 2]).unwrap();
+    rig.frame(0, &RequestExtensions { request_id: 3, requested_extensions });
+    rig.publish(0, work(1, 1, HARD_BITS));
+    rig.frame(0, &open_extended("alice", 2));
+    for name in ["b", "c", "d", "e"] {
+        rig.frame(0, &open(name, 0.0, Target::MAX));
+    }
+    assert_eq!(named(&mut rig, 1, &[worker(b"f")]), ["accepted 1"]);
+    assert_eq!(shared.workers(), 6);
+    assert_eq!(named(&mut rig, 2, &[worker(b"g")]), ["WorkerOverCap", "accepted 2"]);
+    let refused = ["open error channel-capacity-exhausted", "OpenRefused(ChannelLimitExceeded)"];
+    assert_eq!(rig.frame(1, &open("h", 0.0, Target::MAX)), refused);
+    let known = rig.frame(2, &open("b", 0.0, Target::MAX));
+    assert!(known[0].starts_with("open 7"), "a worker that is known is no further one: {known:?}");
+    drop((first, rig));
+    assert_eq!((shared.workers(), shared.channels()), (0, 0));
+}
+
+#[test]
 fn both_kinds_live_on_one_connection_and_follow_the_tip() {
     let mut rig = Rig::extended_mining(work(1, 1, HARD_BITS), |_| {});
     rig.frame(0, &open("bob", 0.0, Target::MAX));
