@@ -199,7 +199,6 @@ impl Rig {
 
     fn server(&mut self, header: FrameHeader, frame: &[u8]) -> String {
         let decoded = MiningServerMessage::decode(header, &frame[FrameHeader::LEN..]).unwrap();
-        let text = |code: Str0255<'_>| code.to_str().unwrap().to_owned();
         match decoded.message {
             MiningServerMessage::OpenStandardMiningChannelSuccess(opened) => {
                 self.target = Target::from_le_bytes(opened.target.0);
@@ -214,25 +213,6 @@ impl Rig {
                 format!("open {id} extended {prefix}+{rolled} in group {group}")
             }
             MiningServerMessage::NewExtendedMiningJob(job) => self.extended(&job),
-            MiningServerMessage::OpenMiningChannelError(error) => {
-                format!("open error {}", text(error.error_code))
-            }
-            MiningServerMessage::UpdateChannelError(error) => {
-                format!("update error {}", text(error.error_code))
-            }
-            MiningServerMessage::SetupConnectionError(error) => {
-                format!("setup error {} {:#b}", text(error.error_code), error.flags)
-            }
-            MiningServerMessage::SetCustomMiningJobError(error) => {
-                format!("custom error {} {}", error.request_id, text(error.error_code))
-            }
-            MiningServerMessage::SubmitSharesError(error) => {
-                format!("share {} {}", error.sequence_number, text(error.error_code))
-            }
-            MiningServerMessage::SubmitSharesSuccess(ack) => format!(
-                "ack {}: {} worth {}",
-                ack.last_sequence_number, ack.new_submits_accepted_count, ack.new_shares_sum
-            ),
             MiningServerMessage::NewMiningJob(job) => {
                 let id = job.job_id;
                 let word = match job.min_ntime {
@@ -254,29 +234,55 @@ impl Rig {
                 self.target = Target::from_le_bytes(set.maximum_target.0);
                 "target".into()
             }
-            MiningServerMessage::SetGroupChannel(group) => {
-                let members: Vec<_> = group.channel_ids.iter().collect();
-                format!("group {} of {members:?}", group.group_channel_id)
-            }
             MiningServerMessage::SetExtranoncePrefix(set) => {
                 self.prefix = set.extranonce_prefix.as_bytes().to_vec();
                 format!("prefix of {}", set.channel_id)
             }
-            MiningServerMessage::Reconnect(to) => {
-                format!("reconnect to {}:{}", text(to.new_host), to.new_port)
-            }
-            MiningServerMessage::CloseChannel(close) => {
-                format!("close channel {} {}", close.channel_id, text(close.reason_code))
-            }
-            MiningServerMessage::RequestExtensionsSuccess(answer) => {
-                format!("extensions {:?}", answer.supported_extensions.iter().collect::<Vec<_>>())
-            }
-            MiningServerMessage::RequestExtensionsError(answer) => format!(
-                "no extensions {:?}",
-                answer.unsupported_extensions.iter().collect::<Vec<_>>()
-            ),
-            other => other.name().to_owned(),
+            other => told(&other),
         }
+    }
+}
+
+/// A message that the rig need not remember.
+fn told(message: &MiningServerMessage<'_>) -> String {
+    let text = |code: Str0255<'_>| code.to_str().unwrap().to_owned();
+    match message {
+        MiningServerMessage::OpenMiningChannelError(error) => {
+            format!("open error {}", text(error.error_code))
+        }
+        MiningServerMessage::UpdateChannelError(error) => {
+            format!("update error {}", text(error.error_code))
+        }
+        MiningServerMessage::SetupConnectionError(error) => {
+            format!("setup error {} {:#b}", text(error.error_code), error.flags)
+        }
+        MiningServerMessage::SetCustomMiningJobError(error) => {
+            format!("custom error {} {}", error.request_id, text(error.error_code))
+        }
+        MiningServerMessage::SubmitSharesError(error) => {
+            format!("share {} {}", error.sequence_number, text(error.error_code))
+        }
+        MiningServerMessage::SubmitSharesSuccess(ack) => format!(
+            "ack {}: {} worth {}",
+            ack.last_sequence_number, ack.new_submits_accepted_count, ack.new_shares_sum
+        ),
+        MiningServerMessage::SetGroupChannel(group) => {
+            let members: Vec<_> = group.channel_ids.iter().collect();
+            format!("group {} of {members:?}", group.group_channel_id)
+        }
+        MiningServerMessage::Reconnect(to) => {
+            format!("reconnect to {}:{}", text(to.new_host), to.new_port)
+        }
+        MiningServerMessage::CloseChannel(close) => {
+            format!("close channel {} {}", close.channel_id, text(close.reason_code))
+        }
+        MiningServerMessage::RequestExtensionsSuccess(answer) => {
+            format!("extensions {:?}", answer.supported_extensions.iter().collect::<Vec<_>>())
+        }
+        MiningServerMessage::RequestExtensionsError(answer) => {
+            format!("no extensions {:?}", answer.unsupported_extensions.iter().collect::<Vec<_>>())
+        }
+        other => other.name().to_owned(),
     }
 }
 
