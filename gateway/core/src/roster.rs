@@ -21,10 +21,18 @@ pub struct ChannelReport {
     pub key: ChannelKey,
     /// Whom it was opened for.
     pub worker: WorkerId,
+    /// Whether the miner rolls the extranonce too.
+    pub is_extended: bool,
     /// Difficulty of jobs sent from now on.
     pub difficulty: Difficulty,
     /// Accepted work over time.
     pub rates: HashRates,
+    /// Shares that were accepted.
+    pub shares_accepted: u64,
+    /// Shares that were refused.
+    pub shares_refused: u64,
+    /// How long ago the last share was accepted; absent before the first.
+    pub last_share_age: Option<Duration>,
 }
 
 /// One worker as it stands, over all its open channels.
@@ -47,8 +55,33 @@ pub(crate) struct Roster {
 #[derive(Debug)]
 struct Entry {
     worker: WorkerId,
-    difficulty: Mutex<Difficulty>,
-    meter: Mutex<Meter>,
+    is_extended: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    difficulty: Difficulty,
+    meter: Meter,
+    shares_accepted: u64,
+    shares_refused: u64,
+    last_share: Option<Duration>,
+}
+
+impl Entry {
+    fn report(&self, key: ChannelKey, now: Duration) -> ChannelReport {
+        let state = lock(&self.state);
+        ChannelReport {
+            key,
+            worker: self.worker.clone(),
+            is_extended: self.is_extended,
+            difficulty: state.difficulty,
+            rates: state.meter.rates(now),
+            shares_accepted: state.shares_accepted,
+            shares_refused: state.shares_refused,
+            last_share_age: state.last_share.map(|at| now.saturating_sub(at)),
+        }
+    }
 }
 
 impl Roster {
@@ -75,12 +108,7 @@ impl Roster {
         now: Duration,
     ) -> Vec<ChannelReport> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let report = |(key, entry): (&ChannelKey, &Arc<Entry>)| ChannelReport {
-            key: *key,
-            worker: entry.worker.clone(),
-            difficulty: *lock(&entry.difficulty),
-            rates: lock(&entry.meter).rates(now),
-        };
+        let report = |(key, entry): (&ChannelKey, &Arc<Entry>)| entry.report(*key, now);
         self.channels.range((from, Bound::Unbounded)).take(limit).map(report).collect()
     }
 
@@ -126,14 +154,19 @@ impl Listing {
         owner: &Arc<SharedState>,
         key: ChannelKey,
         worker: &WorkerId,
+        is_extended: bool,
         difficulty: Difficulty,
         now: Duration,
     ) -> Option<Self> {
-        let entry = Arc::new(Entry {
-            worker: worker.clone(),
-            difficulty: Mutex::new(difficulty),
-            meter: Mutex::new(Meter::new(now)),
-        });
+        let state = State {
+            difficulty,
+            meter: Meter::new(now),
+            shares_accepted: 0,
+            shares_refused: 0,
+            last_share: None,
+        };
+        let state = Mutex::new(state);
+        let entry = Arc::new(Entry { worker: worker.clone(), is_extended, state });
         let mut roster = lock(owner.roster());
         if !roster.has_room_for(worker) {
             return None;
@@ -144,9 +177,13 @@ impl Listing {
         Some(Self { key, entry, workers, owner: Arc::clone(owner) })
     }
 
-    /// Counts accepted work for the channel and a worker.
+    /// Counts an accepted share for the channel and a worker.
     pub(crate) fn credit(&mut self, worker: &WorkerId, hashes: Hashes, now: Duration) {
-        lock(&self.entry.meter).add(hashes, now);
+        let mut state = lock(&self.entry.state);
+        state.meter.add(hashes, now);
+        state.shares_accepted += 1;
+        state.last_share = Some(now);
+        drop(state);
         if !self.workers.contains_key(worker) {
             let meter = lock(self.owner.roster()).meter_of(worker, now);
             self.workers.insert(worker.clone(), meter);
@@ -161,8 +198,13 @@ impl Listing {
             || (self.workers.len() <= most && lock(self.owner.roster()).has_room_for(worker))
     }
 
+    /// Counts a refused share.
+    pub(crate) fn count_refusal(&self) {
+        lock(&self.entry.state).shares_refused += 1;
+    }
+
     pub(crate) fn set_difficulty(&self, difficulty: Difficulty) {
-        *lock(&self.entry.difficulty) = difficulty;
+        lock(&self.entry.state).difficulty = difficulty;
     }
 }
 

@@ -145,8 +145,8 @@ pub const KEYS: &[Key] = &[
     key("share.ack_max_delay_ms", Whole(0, 60_000), Default("1000"), "how long an answer waits to gather them"),
 
     key("auth.mode", Choice(&["allowlist", "prefix_map", "open"]), Required, "who may mine"),
-    key("auth.allowlist", Entries(&["username", "password!"]), Optional, "identities by name; a password is optional"),
-    key("auth.prefix_map", Entries(&["prefix", "secret!"]), Optional, "identities by their beginning; a secret is optional"),
+    key("auth.allowlist", Entries(&["username", "password!"]), Optional, "identities by name, which also cover name.anything; where there is a password, miners send name:password as their user_identity"),
+    key("auth.prefix_map", Entries(&["prefix", "secret!"]), Optional, "identities by their beginning, the longest that matches; where there is a secret, miners send name:secret as their user_identity"),
     key("auth.max_worker_id_bytes", Whole(1, 255), Default("128"), "longest identity"),
     key("auth.max_workers_per_channel", Whole(1, 1_000_000), Default("1000"), "worker names that one extended channel may bring"),
 

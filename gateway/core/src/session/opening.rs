@@ -143,8 +143,11 @@ impl Serving {
             .ok_or(WireError::OpenCapacity)?;
         let id = ChannelId(self.last_channel.0 + 1);
         let key = (context.connection_id, id);
-        let listing = Listing::new(&context.shared, key, &worker, target.difficulty(), now.mono)
-            .ok_or(WireError::OpenCapacity)?;
+        let is_extended = opening.kind == Kind::Extended;
+        let difficulty = target.difficulty();
+        let listing =
+            Listing::new(&context.shared, key, &worker, is_extended, difficulty, now.mono)
+                .ok_or(WireError::OpenCapacity)?;
         self.last_channel = id;
         let mut channel = Channel {
             id,

@@ -77,11 +77,16 @@ impl Serving {
             context.notice(Notice::WorkerOverCap);
         }
         let worker = Some(&credited.worker);
-        if is_over_rate {
-            return refuse(share, WireError::ShareRate, worker, None, context, now);
-        }
-        if share.rolled.len() != channel.kind.rolled_bytes() {
-            return refuse(share, WireError::ShareExtranonce, worker, None, context, now);
+        let fault_before = if is_over_rate {
+            Some(WireError::ShareRate)
+        } else if share.rolled.len() != channel.kind.rolled_bytes() {
+            Some(WireError::ShareExtranonce)
+        } else {
+            None
+        };
+        if let Some(fault) = fault_before {
+            channel.listing.count_refusal();
+            return refuse(share, fault, worker, None, context, now);
         }
         let Judged { examined, answer } = judge(
             channel.jobs.find(share.job_id),
@@ -96,6 +101,7 @@ impl Serving {
         }
         match (answer, examined) {
             (Err(error), examined) => {
+                channel.listing.count_refusal();
                 refuse(share, error, worker, examined.as_ref(), context, now);
             }
             (Ok(()), Some(examined)) => {

@@ -5,6 +5,7 @@ use sv2_wire::mining::UpdateChannel;
 
 use super::*;
 use crate::hashes::Hashes;
+use crate::roster::ChannelReport;
 use crate::sample::HARD_BITS;
 use crate::target::Difficulty;
 use crate::vardiff::Aim;
@@ -173,7 +174,14 @@ fn open_channels_and_their_workers_are_listed_with_their_rates() {
     for share in &shares {
         rig.frame(10_000, share);
     }
+    let replayed = shares[0];
+    rig.frame(11_000, &replayed);
     let now = Duration::from_secs(10);
+    let later = rig.shared.channel_reports(None, 10, Duration::from_secs(14));
+    assert_eq!(later[1].last_share_age, Some(Duration::from_secs(4)));
+    let counts = |report: &ChannelReport| (report.shares_accepted, report.shares_refused);
+    assert_eq!([counts(&later[0]), counts(&later[1])], [(0, 0), (10, 1)]);
+    assert_eq!((later[0].last_share_age, later[0].is_extended), (None, false));
     let channels = rig.shared.channel_reports(None, 10, now);
     let keys: Vec<_> = channels.iter().map(|report| (report.key.0.0, report.key.1.0)).collect();
     assert_eq!(keys, [(5, 2), (5, 3)]);
