@@ -19,9 +19,16 @@ pub const SIGNALS_BEFORE_A_CONNECTION: usize = 256;
 pub const SWITCH_WAITING_INPUTS: usize = 64;
 /// Changes of tip that `/api/v1/prevhash` remembers.
 pub const PREVHASH_HISTORY: usize = 64;
-/// Templates that may wait for their turn on the link to the verifier; beyond it the oldest go
-/// unjudged.
+/// Templates whose verdicts may be outstanding; beyond it the oldest are not proposed again when a
+/// link to a verifier comes up, and go unjudged where no link had room for them.
 pub const PROPOSALS_WAITING: usize = 8;
+/// Verifiers that may be configured.
+pub const VERIFIERS: usize = 8;
+/// Transactions that are remembered as sent to one verifier, twice over: those used lately, and
+/// those used before.
+pub const TRANSACTIONS_REMEMBERED: usize = 32_768;
+/// After this long without its verdict a proposal is reported as overdue.
+pub const VERDICT_OVERDUE: Duration = Duration::from_secs(5);
 /// Proposals on one link whose verdicts may be outstanding.
 pub const PROPOSALS_OUTSTANDING: usize = 64;
 /// Heartbeats that the verifier may leave unanswered before the link counts as down.

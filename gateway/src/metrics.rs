@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) ignored_verdicts: CounterBy,
+    pub(crate) overdue_verdicts: Counter,
     pub(crate) link_faults: CounterBy,
     pub(crate) up: GaugeBy,
     pub(crate) queue_length: GaugeBy,
@@ -67,6 +68,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             ignored_verdicts: Family::default(),
+            overdue_verdicts: Counter::default(),
             link_faults: Family::default(),
             up: Family::default(),
             queue_length: Family::default(),
@@ -112,6 +114,11 @@ impl Metrics {
             "verdicts_ignored",
             "Verdicts that changed nothing, by cause",
             self.ignored_verdicts.clone(),
+        );
+        registry.register(
+            "verdicts_overdue",
+            "Proposals whose verdict a verifier owes for 5 s or more",
+            self.overdue_verdicts.clone(),
         );
         registry.register("link_faults", "Internal link faults", self.link_faults.clone());
         registry.register("up", "Whether it can be reached or written", self.up.clone());

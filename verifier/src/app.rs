@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::service::Service;
 use crate::shelf::Shelf;
+use crate::tx_cache::TxCache;
 use crate::verdict_log::VerdictLog;
 use crate::{ground, http, link};
 
@@ -135,6 +136,7 @@ fn build(env: Env, config: &Config, shutdown: Shutdown) -> Result<(Arc<Service>,
         ground: Ground::new(&env, config.node.as_ref()),
         history,
         shelf: Shelf::new(config.kept_templates),
+        tx_cache: Arc::new(TxCache::new(config.tx_cache_bytes)),
         metrics,
         shutdown,
         http_api_key: config.http_api_key.clone(),

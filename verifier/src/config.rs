@@ -43,6 +43,9 @@ pub struct Config {
     /// How many templates are kept with their bytes for dry runs, 0 to 1000 and 64 MiB in all.
     /// Default 16.
     pub kept_templates: usize,
+    /// How many bytes of transactions are kept so that gateways need not send them again, 0 to 1 GiB.
+    /// Default 64 MiB.
+    pub tx_cache_bytes: usize,
     /// How many gateways may be connected at once, 1 to 10000. Default 64.
     pub max_links: usize,
     /// How log lines look.
@@ -80,6 +83,7 @@ impl Default for Config {
             state_dir: None,
             verdict_history_size: 1000,
             kept_templates: 16,
+            tx_cache_bytes: 64 << 20,
             max_links: 64,
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
@@ -135,6 +139,7 @@ impl Config {
             state_dir: from.text("state_dir").map(PathBuf::from),
             verdict_history_size: size(from, "verdict_history_size", 1000, 1..=100_000),
             kept_templates: size(from, "kept_templates", 16, 0..=1000),
+            tx_cache_bytes: size(from, "tx_cache_bytes", 64 << 20, 0..=1 << 30),
             max_links: size(from, "max_links", 64, 1..=10_000),
             log_format: from
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
@@ -169,6 +174,7 @@ impl Config {
         }
         line("verdict_history_size", self.verdict_history_size.to_string());
         line("kept_templates", self.kept_templates.to_string());
+        line("tx_cache_bytes", self.tx_cache_bytes.to_string());
         line("max_links", self.max_links.to_string());
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -221,6 +227,7 @@ fn override_from(environment: &BTreeMap<String, String>, table: &mut Table, orig
 fn is_number(key: &str) -> bool {
     key.ends_with("_size")
         || key == "kept_templates"
+        || key.ends_with("_bytes")
         || key.ends_with("_ms")
         || key.starts_with("max_")
 }

@@ -10,6 +10,7 @@ use verifier_protocol::{
 };
 
 use crate::judge::{self, Surroundings};
+use crate::proposed::ProposedBlock;
 
 /// What a saved template does not say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +86,7 @@ pub fn explain(lines: &[u8], policy: &Policy, assume: Assume) -> Result<Explanat
     })
 }
 
-fn read(lines: &[u8]) -> Result<(TemplatePropose, Vec<u8>), ExplainError> {
+fn read(lines: &[u8]) -> Result<(TemplatePropose, ProposedBlock), ExplainError> {
     let mut decoder = LineDecoder::new();
     decoder.feed(lines);
     if !lines.ends_with(b"\n") {
@@ -103,8 +104,8 @@ fn read(lines: &[u8]) -> Result<(TemplatePropose, Vec<u8>), ExplainError> {
             }
             Message::TemplateBody(piece) => {
                 let Some((propose, assembler)) = &mut assembling else { break };
-                if let Some(block) = assembler.push(&piece).map_err(body_error)? {
-                    return Ok((propose.clone(), block));
+                if let Some(body) = assembler.push(&piece).map_err(body_error)? {
+                    return Ok((propose.clone(), ProposedBlock::decode(body.bytes)));
                 }
             }
             _ => {}

@@ -1,13 +1,14 @@
 //! From a proposal to its verdict.
 
-use bitcoin::{Block, Txid};
-use consensus::{ConsensusFailure, Declared, Options};
+use bitcoin::Txid;
+use consensus::{ConsensusFailure, Declared, Options, Parts};
 use policy::{Policy, TemplateFacts};
 use verifier_protocol::{
     CheckOutcome, Checks, PROTOCOL_VERSION, TemplatePropose, Verdict, VerdictCode,
 };
 
 use crate::ground::{self, NodeSays, Sight};
+use crate::proposed::ProposedBlock;
 
 /// How far ahead of our clock a header's time may be, in seconds (`MAX_FUTURE_BLOCK_TIME`).
 const MAX_FUTURE_BLOCK_SECS: u64 = 2 * 60 * 60;
@@ -28,7 +29,7 @@ pub(crate) struct Surroundings {
 pub(crate) fn judge(
     policy: &Policy,
     propose: &TemplatePropose,
-    block: &[u8],
+    block: &ProposedBlock,
     around: &Surroundings,
 ) -> Verdict {
     let (now_ms, mempool_tx) = (around.now_ms, around.mempool_tx);
@@ -53,7 +54,7 @@ pub(crate) fn judge(
 fn judge_bytes(
     policy: &Policy,
     propose: &TemplatePropose,
-    block: &[u8],
+    block: &ProposedBlock,
     around: &Surroundings,
     checks: &mut Checks,
 ) -> Result<(), ConsensusFailure> {
@@ -64,7 +65,7 @@ fn judge_bytes(
         checks.consensus = CheckOutcome::Passed;
     }
     if let Some(sight) = around.mempool.as_ref().filter(|_| policy.mempool.enforce) {
-        let txids = derived.map_or_else(|| decoded(block), Ok)?;
+        let txids = derived.map_or_else(|| txids(block), Ok)?;
         let compared = ground::compare(&policy.mempool, sight, &txids);
         checks.mempool = match &compared {
             Ok(()) => CheckOutcome::Passed,
@@ -83,7 +84,7 @@ fn judge_bytes(
 fn re_derive(
     policy: &Policy,
     propose: &TemplatePropose,
-    block: &[u8],
+    block: &ProposedBlock,
     now_ms: u64,
 ) -> Result<Vec<Txid>, ConsensusFailure> {
     let latest_time = u32::try_from(now_ms / 1000 + MAX_FUTURE_BLOCK_SECS).ok();
@@ -92,15 +93,17 @@ fn re_derive(
         min_payout_share: policy.consensus.min_payout_share,
         latest_time,
     };
-    consensus::check(block, &Declared::from(propose), &options).map(|derived| derived.txids)
+    let derived = consensus::check_parts(parts(block)?, &Declared::from(propose), &options)?;
+    Ok(derived.txids)
 }
 
-/// The transactions after the coinbase, from bytes that nobody judged.
-fn decoded(block: &[u8]) -> Result<Vec<Txid>, ConsensusFailure> {
-    let block: Block = bitcoin::consensus::deserialize(block).map_err(|error| {
-        ConsensusFailure { code: VerdictCode::ConsensusDecodeFailed, detail: error.to_string() }
-    })?;
-    Ok(block.txdata.iter().skip(1).map(bitcoin::Transaction::compute_txid).collect())
+fn parts(block: &ProposedBlock) -> Result<&Parts, ConsensusFailure> {
+    block.parts.as_ref().map_err(Clone::clone)
+}
+
+/// The transactions after the coinbase, from a block that nobody judged.
+fn txids(block: &ProposedBlock) -> Result<Vec<Txid>, ConsensusFailure> {
+    Ok(parts(block)?.transactions().iter().skip(1).map(|tx| tx.txid()).collect())
 }
 
 /// What becomes of an accepting verdict once the node was asked. A node that says nothing changes

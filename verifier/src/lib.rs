@@ -19,10 +19,12 @@ mod judge;
 mod link;
 mod metrics;
 mod policies;
+mod proposed;
 mod queue;
 mod service;
 mod shelf;
 mod stats;
+mod tx_cache;
 mod verdict_log;
 
 pub use app::{Error, Reload, run, run_reloadable};

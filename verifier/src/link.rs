@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use verifier_protocol::{
     BodyAssembler, DecodeError, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message,
-    ProposalId, TemplateBody, TemplatePropose, TemplateVerdict, decode, encode,
+    ProposalId, TemplateBody, TemplatePropose, TemplateVerdict, TxKnown, decode, encode,
 };
 
 use crate::judge;
 use crate::queue::{Proposal, Queue};
-use crate::service::{Judged, Service};
+use crate::service::{Judged, Judgement, Service};
 
 /// How many bytes are taken from the connection at once.
 const READ_BYTES: usize = 64 << 10;
@@ -25,7 +25,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A gateway that sends nothing for this long, not even a heartbeat, is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-type Judging = Pin<Box<dyn Future<Output = Judged> + Send>>;
+type Judging = Pin<Box<dyn Future<Output = Judgement> + Send>>;
 
 /// Serves one gateway until it leaves or errs, or until the shutdown; then what is already here is
 /// judged yet.
@@ -86,7 +86,7 @@ impl Link {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.drain().await,
-                judged = finished(&mut self.judging) => self.answer(judged).await?,
+                judged = finished(&mut self.judging) => self.conclude(judged).await?,
                 received = timeout(IDLE_TIMEOUT, read.read(&mut buffer)) => {
                     let count = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                     if count == 0 {
@@ -103,7 +103,7 @@ impl Link {
         self.judge_next();
         while self.judging.is_some() {
             let judged = finished(&mut self.judging).await;
-            self.answer(judged).await?;
+            self.conclude(judged).await?;
             self.judge_next();
         }
         Ok(self.write.shutdown().await?)
@@ -137,9 +137,11 @@ impl Link {
     async fn take_message(&mut self, message: Message) -> Result<(), Closed> {
         match message {
             Message::TemplatePropose(propose) => self.take_proposal(propose).await,
+            Message::TxKnown(line) => self.take_known(&line).await,
             Message::TemplateBody(piece) => self.take_piece(&piece).await,
             Message::Heartbeat(heartbeat) => {
-                let ack = HeartbeatAck { seq: heartbeat.seq };
+                let tx_known = self.service.tx_cache.is_on();
+                let ack = HeartbeatAck { seq: heartbeat.seq, tx_known };
                 self.send(&Message::HeartbeatAck(ack)).await
             }
             _ => {
@@ -192,6 +194,27 @@ impl Link {
         Ok(())
     }
 
+    async fn take_known(&mut self, line: &TxKnown) -> Result<(), Closed> {
+        let expected = |(propose, _): &mut (TemplatePropose, BodyAssembler)| {
+            propose.proposal_id == line.proposal_id
+        };
+        let Some((propose, mut assembler)) = self.assembling.take_if(expected) else {
+            self.service.metrics.dropped_lines.inc();
+            return Ok(());
+        };
+        match assembler.push_known(line) {
+            Ok(()) => {
+                self.service.metrics.transactions_known.inc_by(line.transactions.len() as u64);
+                self.assembling = Some((propose, assembler));
+                Ok(())
+            }
+            Err(error) => {
+                let verdict = judge::bad_body(&error.to_string());
+                self.answer(Judged::outright(propose, verdict)).await
+            }
+        }
+    }
+
     async fn take_piece(&mut self, piece: &TemplateBody) -> Result<(), Closed> {
         let expected = |(propose, _): &mut (TemplatePropose, BodyAssembler)| {
             propose.proposal_id == piece.proposal_id
@@ -202,10 +225,10 @@ impl Link {
         };
         match assembler.push(piece) {
             Ok(None) => self.assembling = Some((propose, assembler)),
-            Ok(Some(block)) => {
+            Ok(Some(body)) => {
                 let complete_at = Instant::now();
                 self.service.metrics.waiting.inc();
-                let evicted = self.queue.push(Proposal { propose, block, complete_at });
+                let evicted = self.queue.push(Proposal { propose, body, complete_at });
                 if let Some(evicted) = evicted {
                     self.service.metrics.waiting.dec();
                     let judged = Judged::outright(evicted.propose, judge::pushed_out());
@@ -232,6 +255,13 @@ impl Link {
         }
     }
 
+    async fn conclude(&mut self, judgement: Judgement) -> Result<(), Closed> {
+        match judgement {
+            Judgement::Verdict(judged) => self.answer(*judged).await,
+            Judgement::Need(need) => self.send(&Message::TxNeed(need)).await,
+        }
+    }
+
     async fn answer(&mut self, judged: Judged) -> Result<(), Closed> {
         self.service.record(&judged);
         self.send(&Message::TemplateVerdict(judged.verdict)).await
@@ -249,7 +279,7 @@ impl Link {
 }
 
 /// The judgement under way, once it is there; never while there is none.
-async fn finished(judging: &mut Option<Judging>) -> Judged {
+async fn finished(judging: &mut Option<Judging>) -> Judgement {
     let Some(under_way) = judging else { return std::future::pending().await };
     let judged = under_way.await;
     *judging = None;

@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     pub(crate) unknown_messages: Counter,
     pub(crate) dropped_lines: Counter,
     pub(crate) history_lost: Counter,
+    pub(crate) transactions_known: Counter,
+    pub(crate) transactions_missing: Counter,
 }
 
 impl Metrics {
@@ -76,6 +78,8 @@ impl Metrics {
             unknown_messages: Counter::default(),
             dropped_lines: Counter::default(),
             history_lost: Counter::default(),
+            transactions_known: Counter::default(),
+            transactions_missing: Counter::default(),
         };
         metrics.register();
         metrics
@@ -126,6 +130,16 @@ impl Metrics {
             "history_lost",
             "Verdicts that are not in the history on disk",
             self.history_lost.clone(),
+        );
+        registry.register(
+            "transactions_known",
+            "Transactions of proposals that were named instead of sent",
+            self.transactions_known.clone(),
+        );
+        registry.register(
+            "transactions_missing",
+            "Transactions that were named and had to be asked for",
+            self.transactions_missing.clone(),
         );
         self.register_ground();
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
-use verifier_protocol::TemplatePropose;
+use verifier_protocol::{Body, TemplatePropose};
 
 /// How many whole proposals of one link wait at most.
 pub(crate) const MAX_WAITING_PROPOSALS: usize = 8;
@@ -12,7 +12,7 @@ pub(crate) const MAX_WAITING_PROPOSALS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) propose: TemplatePropose,
-    pub(crate) block: Vec<u8>,
+    pub(crate) body: Body,
     /// When its last line came.
     pub(crate) complete_at: Instant,
 }
@@ -71,7 +71,7 @@ mod tests {
             gateway_instance_id: String::new(),
             body: BodyAnnouncement::of(&[0]),
         };
-        Proposal { propose, block: vec![0], complete_at: Instant::now() }
+        Proposal { propose, body: Body::default(), complete_at: Instant::now() }
     }
 
     fn order(proposals: &[(u64, &str)]) -> Vec<u64> {

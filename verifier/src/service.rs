@@ -7,7 +7,8 @@ use platform::{Env, Shutdown};
 use policy::TemplateFacts;
 use secrecy::SecretString;
 use verifier_protocol::{
-    Checks, PROTOCOL_VERSION, TemplatePropose, TemplateVerdict, Verdict, VerdictCode,
+    Body, Checks, PROTOCOL_VERSION, TemplatePropose, TemplateVerdict, TxNeed, Verdict, VerdictCode,
+    VerdictKind,
 };
 
 use crate::ground::{Ground, NodeSays};
@@ -15,8 +16,10 @@ use crate::history::{Entry, History};
 use crate::judge::{self, Surroundings};
 use crate::metrics::Metrics;
 use crate::policies::{Policies, Versioned};
+use crate::proposed::ProposedBlock;
 use crate::queue::Proposal;
 use crate::shelf::{Kept, Shelf};
+use crate::tx_cache::TxCache;
 
 pub(crate) struct Service {
     pub(crate) env: Env,
@@ -24,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) ground: Ground,
     pub(crate) history: History,
     pub(crate) shelf: Shelf,
+    pub(crate) tx_cache: Arc<TxCache>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     pub(crate) http_api_key: Option<SecretString>,
@@ -32,8 +36,8 @@ pub(crate) struct Service {
 
 impl Service {
     /// Judges a proposal, away from the event loop.
-    pub(crate) async fn judge(self: Arc<Self>, proposal: Proposal) -> Judged {
-        let Proposal { propose, block, complete_at } = proposal;
+    pub(crate) async fn judge(self: Arc<Self>, proposal: Proposal) -> Judgement {
+        let Proposal { propose, body, complete_at } = proposal;
         let now_ms = self.env.wall.unix_ms();
         let (policy_hash, mut judged) = match self.policies.current() {
             Err(problems) => {
@@ -41,37 +45,50 @@ impl Service {
                 (String::new(), Judged::outright(propose, verdict))
             }
             Ok(versioned) => {
-                (versioned.hash.clone(), self.judge_by(versioned, propose, block, now_ms).await)
+                let hash = versioned.hash.clone();
+                match self.judge_by(versioned, propose, body, now_ms).await {
+                    Judgement::Verdict(judged) => (hash, *judged),
+                    need @ Judgement::Need(_) => return need,
+                }
             }
         };
         let judged_in_us = u64::try_from(complete_at.elapsed().as_micros()).unwrap_or(u64::MAX);
         judged.verdict = TemplateVerdict { policy_hash, judged_in_us, ..judged.verdict };
-        judged
+        Judgement::Verdict(Box::new(judged))
     }
 
     async fn judge_by(
         &self,
         versioned: Arc<Versioned>,
         propose: TemplatePropose,
-        block: Vec<u8>,
+        body: Body,
         now_ms: u64,
-    ) -> Judged {
+    ) -> Judgement {
         let sight = self.ground.sight(&versioned.policy);
         let mempool_tx = sight.measured_tx();
         let around = Surroundings { now_ms, mempool_tx, mempool: Some(sight) };
         let proposal_check = versioned.policy.node.proposal_check;
-        let (mut verdict, propose, block) = platform::offload(&self.env.cpu, move || {
+        let (proposal_id, cache) = (propose.proposal_id, Arc::clone(&self.tx_cache));
+        let judged = platform::offload(&self.env.cpu, move || {
             let judged = catch_unwind(AssertUnwindSafe(|| {
-                judge::judge(&versioned.policy, &propose, &block, &around)
+                judge_body(&versioned, &propose, body, &around, &cache)
             }));
-            (judged.unwrap_or_else(|_| panicked()), propose, Arc::new(block))
-        })
-        .await;
-        if verdict.accepted && proposal_check {
-            verdict = self.ask_node(verdict, &propose, Arc::clone(&block)).await;
+            (judged.unwrap_or_else(|_| Ok((panicked(), None))), propose)
+        });
+        let (mut verdict, block, propose) = match judged.await {
+            (Ok((verdict, block)), propose) => (verdict, block, propose),
+            (Err(places), _) => {
+                self.metrics.transactions_missing.inc_by(places.len() as u64);
+                return Judgement::Need(TxNeed { proposal_id, places });
+            }
+        };
+        let block = block.map(Arc::new);
+        if let Some(block) = block.as_ref().filter(|_| verdict.accepted && proposal_check) {
+            verdict = self.ask_node(verdict, &propose, Arc::clone(block)).await;
         }
+        let by_bytes = block.map(|block| ByBytes { now_ms, mempool_tx, block });
         let judged = Judged::outright(propose, verdict);
-        Judged { by_bytes: Some(ByBytes { now_ms, mempool_tx, block }), ..judged }
+        Judgement::Verdict(Box::new(Judged { by_bytes, ..judged }))
     }
 
     /// A second opinion on an accepting verdict.
@@ -79,7 +96,7 @@ impl Service {
         &self,
         verdict: Verdict,
         propose: &TemplatePropose,
-        block: Arc<Vec<u8>>,
+        block: Arc<ProposedBlock>,
     ) -> Verdict {
         let says = self.ground.proposal(&self.env.cpu, block).await;
         self.metrics.node_said(&says);
@@ -147,6 +164,31 @@ impl Service {
     }
 }
 
+/// Judges what came of a proposal; the places of the transactions that it takes to do so.
+fn judge_body(
+    versioned: &Versioned,
+    propose: &TemplatePropose,
+    body: Body,
+    around: &Surroundings,
+    cache: &TxCache,
+) -> Result<(Verdict, Option<ProposedBlock>), Vec<u32>> {
+    let known: Vec<u32> = body.known.iter().map(|named| named.place).collect();
+    let block = ProposedBlock::assemble(body, cache)?;
+    let verdict = judge::judge(&versioned.policy, propose, &block, around);
+    // Nothing is refused for what was named: the verdict is then taken from the bytes.
+    if verdict.reason_code.kind() == VerdictKind::Consensus && !known.is_empty() {
+        return Err(known);
+    }
+    Ok((verdict, Some(block)))
+}
+
+/// What comes of a proposal.
+pub(crate) enum Judgement {
+    Verdict(Box<Judged>),
+    /// It takes these transactions to judge it.
+    Need(TxNeed),
+}
+
 /// A verdict with the proposal it answers.
 pub(crate) struct Judged {
     pub(crate) propose: TemplatePropose,
@@ -158,7 +200,7 @@ pub(crate) struct Judged {
 struct ByBytes {
     now_ms: u64,
     mempool_tx: Option<u64>,
-    block: Arc<Vec<u8>>,
+    block: Arc<ProposedBlock>,
 }
 
 impl Judged {

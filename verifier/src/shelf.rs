@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use verifier_protocol::{TemplatePropose, TemplateVerdict};
 
+use crate::proposed::ProposedBlock;
+
 /// The most bytes of blocks that are kept, whatever their number.
 pub(crate) const MAX_KEPT_BYTES: usize = 64 << 20;
 
@@ -17,7 +19,7 @@ pub(crate) struct Kept {
     /// How full the mempool was.
     pub(crate) mempool_tx: Option<u64>,
     pub(crate) propose: TemplatePropose,
-    pub(crate) block: Arc<Vec<u8>>,
+    pub(crate) block: Arc<ProposedBlock>,
     pub(crate) verdict: TemplateVerdict,
 }
 
@@ -36,10 +38,10 @@ impl Shelf {
     pub(crate) fn push(&self, template: Kept) {
         let mut kept = self.kept();
         kept.push_back(Arc::new(template));
-        let mut bytes: usize = kept.iter().map(|template| template.block.len()).sum();
+        let mut bytes: usize = kept.iter().map(|template| template.block.size()).sum();
         while kept.len() > self.size || bytes > MAX_KEPT_BYTES {
             let Some(oldest) = kept.pop_front() else { return };
-            bytes -= oldest.block.len();
+            bytes -= oldest.block.size();
         }
     }
 
@@ -70,7 +72,6 @@ mod tests {
     use crate::history::tests::entry;
 
     fn kept(seq: u64, bytes: usize) -> Kept {
-        let block = vec![0; bytes];
         let propose = TemplatePropose {
             proposal_id: ProposalId(seq),
             mode: Mode::Inline,
@@ -87,10 +88,10 @@ mod tests {
             coinbase_sigops: 0,
             observed_at_ms: 0,
             gateway_instance_id: String::new(),
-            body: BodyAnnouncement { bytes: bytes as u64, chunks: 1, sha256: String::new() },
+            body: BodyAnnouncement::of(&[0]),
         };
         let verdict = entry(seq).verdict;
-        let block = Arc::new(block);
+        let block = Arc::new(ProposedBlock::decode(vec![0; bytes]));
         Kept { seq, judged_at_ms: 0, mempool_tx: None, propose, block, verdict }
     }
 

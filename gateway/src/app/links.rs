@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use gateway_core::prevhash::{Input, Switch};
 use platform::{Shutdown, TaskHandle};
 use tokio::sync::{mpsc, watch};
@@ -30,7 +32,7 @@ const SOURCE_KEYS: [&str; 6] = [
     "timing.upstream_health_timeout_ms",
     "timing.upstream_stale_max_ms",
 ];
-/// What the link to the verifier is made with.
+/// What the links to the verifiers are made with.
 const VERIFIER_KEYS: [&str; 2] = ["gateway.verifier_addr", "timing.verifier_heartbeat_interval_ms"];
 
 /// Whether the other programs can be reached.
@@ -52,7 +54,7 @@ pub(super) fn start(common: &Common, clients: &TaskGroup, stop: &Shutdown) -> Li
     let (pool_up, pool) = watch::channel(false);
     let up = LinksUp { source: Arc::default(), verifier: Arc::default(), pool };
     let (switch, inbox) = mpsc::channel(SWITCH_WAITING_INPUTS);
-    let proposals = Arc::new(Proposals::default());
+    let proposals = Arc::new(Proposals::new(Arc::clone(&up.verifier)));
     let (config, now) = (common.live.now(), common.clock.now());
     let task = SwitchTask {
         switch: Switch::new(switch_settings(&config), Arc::clone(&common.shared), now),
@@ -63,13 +65,13 @@ pub(super) fn start(common: &Common, clients: &TaskGroup, stop: &Shutdown) -> Li
         metrics: Arc::clone(&common.metrics),
     };
     let source = source_link(common, clients, switch.clone(), &up.source);
-    let verifier = verifier_link(common, proposals, switch.clone(), &up.verifier);
+    let verifiers = verifier_links(common, proposals, switch.clone());
     let probe = probe_pool(Arc::clone(&common.env.net), common.live.clone(), pool_up, stop.clone());
     let live = common.live.clone();
     let tasks = vec![
         common.spawn("switch", task.run(inbox, stop.clone())),
         common.spawn("template_link", renew(live.clone(), &SOURCE_KEYS, stop.clone(), source)),
-        common.spawn("verifier_link", renew(live, &VERIFIER_KEYS, stop.clone(), verifier)),
+        common.spawn("verifier_link", renew(live, &VERIFIER_KEYS, stop.clone(), verifiers)),
         common.spawn("pool_probe", probe),
     ];
     Links { up, switch, tasks }
@@ -123,29 +125,29 @@ fn source_link(
     }
 }
 
-fn verifier_link(
+/// A link to each verifier; they run side by side.
+fn verifier_links(
     common: &Common,
     proposals: Arc<Proposals>,
     switch: mpsc::Sender<Input>,
-    is_up: &Arc<AtomicBool>,
 ) -> impl Fn(&Config, Shutdown) -> BoxedRun + Send + use<> {
     let (env, clock, live) = (common.env.clone(), common.clock.clone(), common.live.clone());
     let (instance, metrics) = (common.shared.instance().clone(), Arc::clone(&common.metrics));
-    let is_up = Arc::clone(is_up);
     move |config, stop| {
-        let link = VerifierLink {
+        let link = |address: &String| VerifierLink {
             env: env.clone(),
             clock: clock.clone(),
-            address: config.gateway.verifier_addr.clone(),
+            address: address.clone(),
             live: live.clone(),
             instance: instance.clone(),
             heartbeat_interval: config.timing.verifier_heartbeat_interval,
             proposals: Arc::clone(&proposals),
             switch: switch.clone(),
             metrics: Arc::clone(&metrics),
-            is_up: Arc::clone(&is_up),
         };
-        Box::pin(link.run(stop))
+        let addresses = config.gateway.verifier_addrs.iter();
+        let links: Vec<_> = addresses.map(|address| link(address).run(stop.clone())).collect();
+        Box::pin(join_all(links).map(drop))
     }
 }
 

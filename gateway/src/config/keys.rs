@@ -23,6 +23,8 @@ pub enum Kind {
     Secret,
     /// `host:port`.
     Address,
+    /// `host:port`, or up to [`crate::limits::VERIFIERS`] of them with commas between.
+    Addresses,
     /// `http://…` or `https://…` without credentials.
     Url,
     /// A file or directory.
@@ -50,7 +52,7 @@ pub enum Presence {
     Optional,
 }
 
-use Kind::{Address, Choice, Entries, Flag, Path, Real, Secret, Text, Url, Whole};
+use Kind::{Address, Addresses, Choice, Entries, Flag, Path, Real, Secret, Text, Url, Whole};
 use Presence::{Default, Optional, Required};
 
 const DAY_SECS: u64 = 86_400;
@@ -87,7 +89,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.mode", Choice(&["shadow", "observe", "inline"]), Required, "what verdicts decide: shadow serves no miners, observe only records verdicts, inline gives out no job without an accepting one"),
     key("gateway.listen_addr", Address, Default("\"0.0.0.0:3333\""), "where miners connect"),
     key("gateway.http_addr", Address, Default("\"127.0.0.1:8080\""), "where the HTTP interface listens"),
-    key("gateway.verifier_addr", Address, Default("\"127.0.0.1:5001\""), "where the verifier takes proposals"),
+    key("gateway.verifier_addr", Addresses, Default("\"127.0.0.1:5001\""), "where the verifier takes proposals; of several, with commas between, the first to answer decides"),
     key("gateway.verifier_http_url", Url, Optional, "the verifier's HTTP interface; derived from verifier_addr with port 8081 if absent"),
     key("gateway.upstream_url", Url, Required, "the template source"),
     key("gateway.upstream_api_key", Secret, Optional, "sent to the template source in X-API-Key"),

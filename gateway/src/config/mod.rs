@@ -68,7 +68,8 @@ pub struct GatewayConfig {
     pub mode: Mode,
     pub listen_addr: String,
     pub http_addr: String,
-    pub verifier_addr: String,
+    /// At least one, each another one.
+    pub verifier_addrs: Vec<String>,
     pub verifier_http_url: String,
     pub upstream_url: String,
     pub upstream_api_key: Option<SecretString>,
@@ -350,4 +351,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

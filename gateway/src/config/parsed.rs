@@ -77,10 +77,21 @@ fn hatches(raw: &mut Raw<'_>, environment: &BTreeMap<String, String>) -> BTreeSe
     open
 }
 
+/// A verifier named twice would be asked twice and be no second one.
+fn verifier_addrs(raw: &Raw<'_>) -> Vec<String> {
+    let mut addresses: Vec<String> = Vec::new();
+    for address in text(raw, "gateway.verifier_addr").split(',').map(str::trim) {
+        if !addresses.iter().any(|other| other == address) {
+            addresses.push(address.to_owned());
+        }
+    }
+    addresses
+}
+
 fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
-    let verifier_addr = text(raw, "gateway.verifier_addr");
+    let verifier_addrs = verifier_addrs(raw);
     let derived = || {
-        let host = verifier_addr.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+        let host = verifier_addrs[0].rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
         format!("http://{host}:{VERIFIER_HTTP_PORT}")
     };
     let verifier_http_url =
@@ -91,7 +102,7 @@ fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
         listen_addr: text(raw, "gateway.listen_addr"),
         http_addr: text(raw, "gateway.http_addr"),
         verifier_http_url,
-        verifier_addr,
+        verifier_addrs,
         upstream_url: text(raw, "gateway.upstream_url"),
         upstream_api_key: raw.secret("gateway.upstream_api_key"),
         upstream_failure_policy: match raw.text("gateway.upstream_failure_policy") {

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::keys::{KEYS, Key, Kind, Presence, SECTIONS};
 use super::{ConfigProblem, ContentDigest, Origin, Setting};
+use crate::limits::VERIFIERS;
 
 const PREFIX: &str = "GATEWAY__";
 const FILE_SUFFIX: &str = "_file";
@@ -304,6 +305,9 @@ fn fault(kind: Kind, value: &Value) -> Option<String> {
         Kind::Text | Kind::Path => text.is_none().then(|| format!("{shown} is no text")),
         Kind::Address => (!text.is_some_and(is_address))
             .then(|| format!("{shown} is no host:port; write it like \"127.0.0.1:3333\"")),
+        Kind::Addresses => (!text.is_some_and(are_addresses)).then(|| {
+            format!("{shown} is no host:port; write it like \"127.0.0.1:5001\", of several verifiers (at most {VERIFIERS}) with commas between")
+        }),
         Kind::Url => url_fault(text.unwrap_or_default(), &shown),
         Kind::Choice(choices) => (!text.is_some_and(|text| choices.contains(&text)))
             .then(|| format!("{shown} is none of {}", choices.join(", "))),
@@ -337,6 +341,11 @@ fn is_address(address: &str) -> bool {
     address
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn are_addresses(addresses: &str) -> bool {
+    addresses.split(',').count() <= VERIFIERS
+        && addresses.split(',').all(|address| is_address(address.trim()))
 }
 
 fn url_fault(url: &str, shown: &str) -> Option<String> {

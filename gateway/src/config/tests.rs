@@ -7,7 +7,7 @@ use super::*;
 use crate::fake_disk::{self, FakeDisk};
 use crate::gen_keys;
 
-const MINIMAL: &str = r#"
+pub(crate) const MINIMAL: &str = r#"
 [gateway]
 mode = "inline"
 upstream_url = "http://127.0.0.1:8082"

@@ -324,7 +324,7 @@ async fn judge(mut stream: Stream, verdict: &Verdict, judged: &mpsc::UnboundedSe
                 }
                 Message::TemplateBody(piece) => {
                     let Some(body) = body.as_mut().unwrap().push(&piece).unwrap() else { continue };
-                    judged.send(body.len()).unwrap();
+                    judged.send(body.bytes.len()).unwrap();
                     Message::TemplateVerdict(TemplateVerdict {
                         proposal_id: piece.proposal_id,
                         verdict: verdict.clone(),
@@ -333,7 +333,7 @@ async fn judge(mut stream: Stream, verdict: &Verdict, judged: &mpsc::UnboundedSe
                     })
                 }
                 Message::Heartbeat(Heartbeat { seq }) => {
-                    Message::HeartbeatAck(HeartbeatAck { seq })
+                    Message::HeartbeatAck(HeartbeatAck { seq, tx_known: false })
                 }
                 other => panic!("unexpected {}", other.msg_type()),
             };

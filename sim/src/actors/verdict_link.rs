@@ -3,18 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bitcoin::consensus::deserialize;
+use bitcoin::block::Header;
+use bitcoin::consensus::Decodable;
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{Block, Transaction};
+use bitcoin::{Transaction, VarInt};
 use platform::{Env, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use verifier_protocol::{BodyAssembler, LineDecoder, Message, decode};
+use verifier_protocol::{Body, BodyAssembler, LineDecoder, Message, decode};
 
 use super::observe::{LinkSeen, Recorder, Seen};
 
@@ -35,6 +36,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = env.net.listen(listen).await?;
     let numbers = Arc::new(AtomicU64::new(0));
+    let names = Arc::new(Mutex::new(Names::new()));
     loop {
         let Ok(gateway) = listener.accept().await else { continue };
         let link = Link {
@@ -42,6 +44,7 @@ pub async fn serve(
             verifier: verifier.clone(),
             delay: delay.clone(),
             recorder: recorder.clone(),
+            names: Arc::clone(&names),
             connection: numbers.fetch_add(1, Ordering::Relaxed),
         };
         env.tasks.spawn("verdict_link", link.carry(gateway));
@@ -53,8 +56,16 @@ struct Link {
     verifier: String,
     delay: watch::Receiver<Duration>,
     recorder: Recorder,
+    names: Arc<Mutex<Names>>,
     connection: u64,
 }
+
+/// The id of each transaction that passed, by its hash with the witness: what a proposal names
+/// instead of sending it again.
+type Names = BTreeMap<[u8; 32], [u8; 32]>;
+
+/// Names beyond this many are forgotten, all at once.
+const MAX_NAMES: usize = 1 << 20;
 
 impl Link {
     /// Carries both directions until either ends.
@@ -80,8 +91,8 @@ impl Link {
             };
             lines.feed(&buffer[..count]);
             while let Ok(Some(line)) = lines.next_line() {
-                if let Some((proposal_id, block)) = bodies.line(line) {
-                    self.recorder.record(Seen::Link(self.proposed(proposal_id, &block)));
+                if let Some((proposal_id, body)) = bodies.line(line) {
+                    self.recorder.record(Seen::Link(self.proposed(proposal_id, &body)));
                 }
             }
             if to.write_all(&buffer[..count]).await.is_err() || to.flush().await.is_err() {
@@ -143,17 +154,42 @@ impl Link {
         }
     }
 
-    fn proposed(&self, proposal_id: u64, block: &[u8]) -> LinkSeen {
-        let (prev_hash, work_id) = match deserialize::<Block>(block) {
-            Ok(block) => {
-                let prev_hash = block.header.prev_blockhash.to_string();
-                let work_id = super::work_id(&prev_hash, &merkle_path(&block.txdata));
+    fn proposed(&self, proposal_id: u64, body: &Body) -> LinkSeen {
+        let mut names = self.names.lock().expect("nobody panics while holding it");
+        if names.len() > MAX_NAMES {
+            names.clear();
+        }
+        let (prev_hash, work_id) = match ids(body, &mut names) {
+            Some((header, ids)) => {
+                let prev_hash = header.prev_blockhash.to_string();
+                let work_id = super::work_id(&prev_hash, &merkle_path(ids));
                 (prev_hash, work_id)
             }
-            Err(_) => (String::new(), String::new()),
+            None => (String::new(), String::new()),
         };
         LinkSeen::Proposed { proposal_id, connection: self.connection, prev_hash, work_id }
     }
+}
+
+/// The header and the ids of all transactions, `None` where the proposal is no block or names what
+/// never passed.
+fn ids(body: &Body, names: &mut Names) -> Option<(Header, Vec<[u8; 32]>)> {
+    let mut rest = &body.bytes[..];
+    let header = Header::consensus_decode(&mut rest).ok()?;
+    let count = VarInt::consensus_decode(&mut rest).ok()?.0;
+    let mut known = body.known.iter().peekable();
+    let mut ids = Vec::new();
+    while (ids.len() as u64) < count {
+        if let Some(named) = known.next_if(|named| named.place as usize == ids.len()) {
+            ids.push(*names.get(&named.wtxid)?);
+            continue;
+        }
+        let tx = Transaction::consensus_decode(&mut rest).ok()?;
+        let txid = tx.compute_txid().to_byte_array();
+        names.insert(tx.compute_wtxid().to_byte_array(), txid);
+        ids.push(txid);
+    }
+    (rest.is_empty() && known.next().is_none()).then_some((header, ids))
 }
 
 /// Bodies that are not whole yet.
@@ -161,21 +197,28 @@ impl Link {
 struct Bodies(BTreeMap<u64, BodyAssembler>);
 
 impl Bodies {
-    /// The proposal and its block, when this line completes it.
-    fn line(&mut self, line: &[u8]) -> Option<(u64, Vec<u8>)> {
+    /// The proposal and its body, when this line completes it.
+    fn line(&mut self, line: &[u8]) -> Option<(u64, Body)> {
         match decode(line).ok()? {
             Message::TemplatePropose(propose) => {
                 let assembler = BodyAssembler::new(&propose.body).ok()?;
                 self.0.insert(propose.proposal_id.0, assembler);
                 None
             }
+            Message::TxKnown(line) => {
+                let id = line.proposal_id.0;
+                if self.0.get_mut(&id)?.push_known(&line).is_err() {
+                    self.0.remove(&id);
+                }
+                None
+            }
             Message::TemplateBody(piece) => {
                 let id = piece.proposal_id.0;
                 match self.0.get_mut(&id)?.push(&piece) {
                     Ok(None) => None,
-                    Ok(Some(block)) => {
+                    Ok(Some(body)) => {
                         self.0.remove(&id);
-                        Some((id, block))
+                        Some((id, body))
                     }
                     Err(_) => {
                         self.0.remove(&id);
@@ -189,9 +232,7 @@ impl Bodies {
 }
 
 /// The hashes beside the coinbase on the way to the merkle root, internal byte order.
-fn merkle_path(transactions: &[Transaction]) -> Vec<[u8; 32]> {
-    let mut row: Vec<[u8; 32]> =
-        transactions.iter().map(|tx| tx.compute_txid().to_byte_array()).collect();
+fn merkle_path(mut row: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
     let mut path = Vec::new();
     while row.len() > 1 {
         path.push(row[1]);
@@ -229,7 +270,8 @@ mod tests {
         for count in 1..=9 {
             let transactions = transactions(count);
             let mut node = transactions[0].compute_txid().to_byte_array();
-            for sibling in merkle_path(&transactions) {
+            let ids = transactions.iter().map(|tx| tx.compute_txid().to_byte_array()).collect();
+            for sibling in merkle_path(ids) {
                 node = sha256d::Hash::hash(&[node, sibling].concat()).to_byte_array();
             }
             let ids = transactions.iter().map(|tx| tx.compute_txid().to_raw_hash());

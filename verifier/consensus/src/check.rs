@@ -1,12 +1,12 @@
 //! The checks in their order.
 
-use bitcoin::{Block, Txid, consensus};
+use bitcoin::Txid;
 use thiserror::Error;
 use verifier_protocol::{TemplatePropose, VerdictCode};
 
 use crate::sigops::{self, SigopsRange};
 use crate::transactions::Outputs;
-use crate::{coinbase, commitments, header, size, transactions};
+use crate::{Parts, coinbase, commitments, header, size, transactions};
 
 /// What a proposal says of its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,23 +116,31 @@ pub fn check(
     declared: &Declared,
     options: &Options,
 ) -> Result<Derived, ConsensusFailure> {
-    let block: Block = consensus::deserialize(bytes).map_err(|error| {
-        ConsensusFailure::new(VerdictCode::ConsensusDecodeFailed, error.to_string())
-    })?;
-    header::check(&block.header, declared, options)?;
-    let coinbase = transactions::coinbase(&block)?;
-    size::check_count(&block, declared)?;
-    let txids: Vec<Txid> = block.txdata.iter().map(bitcoin::Transaction::compute_txid).collect();
-    let outputs = Outputs::of(&block, &txids)?;
-    outputs.check_spends(&block)?;
+    check_parts(&Parts::decode(bytes)?, declared, options)
+}
 
-    let merkle_root = commitments::merkle_root(&block, &txids)?;
+/// Judges one whole block, already decoded.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_parts(
+    block: &Parts,
+    declared: &Declared,
+    options: &Options,
+) -> Result<Derived, ConsensusFailure> {
+    header::check(&block.header, declared, options)?;
+    let coinbase = transactions::coinbase(block)?;
+    size::check_count(block, declared)?;
+    let outputs = Outputs::of(block)?;
+    outputs.check_spends()?;
+
+    let merkle_root = commitments::merkle_root(block)?;
     coinbase::check_script_length(coinbase)?;
     let height = coinbase::check_height(coinbase, declared)?;
-    let witness_commitment = commitments::witness(&block, coinbase)?;
-    let weight = size::check_weight(&block, declared)?;
+    let witness_commitment = commitments::witness(block, coinbase)?;
+    let weight = size::check_weight(block, declared)?;
     let coinbase_sigops = sigops::check_coinbase(coinbase, declared)?;
-    let sigops_cost = sigops::check_block(&block, &outputs, declared)?;
+    let sigops_cost = sigops::check_block(block, &outputs, declared)?;
     let coinbase_value = coinbase::check_value(coinbase, declared)?;
     let payout_value = coinbase::check_payout(coinbase, coinbase_value, options)?;
     Ok(Derived {
@@ -144,11 +152,11 @@ pub fn check(
         weight,
         coinbase_sigops,
         sigops_cost,
-        txids: txids.into_iter().skip(1).collect(),
+        txids: block.transactions.iter().skip(1).map(|tx| tx.txid()).collect(),
     })
 }
 
 #[cfg(test)]
-mod block;
+pub(crate) mod block;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,17 @@
 //! What the header and the coinbase commit to.
 
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, Transaction, Txid, merkle_tree};
+use bitcoin::{Block, Transaction, WitnessMerkleNode, Wtxid, merkle_tree};
 use verifier_protocol::VerdictCode;
 
-use crate::ConsensusFailure;
+use crate::{ConsensusFailure, Parts};
 
 /// How the output script of a witness commitment begins (BIP 141).
 const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 /// The merkle root, when it is the header's; in internal byte order.
-pub(crate) fn merkle_root(block: &Block, txids: &[Txid]) -> Result<[u8; 32], ConsensusFailure> {
-    let leaves = txids.iter().map(|txid| txid.to_raw_hash());
+pub(crate) fn merkle_root(block: &Parts) -> Result<[u8; 32], ConsensusFailure> {
+    let leaves = block.transactions.iter().map(|tx| tx.txid().to_raw_hash());
     let root = merkle_tree::calculate_root(leaves).expect("there is a coinbase");
     let header = block.header.merkle_root.to_raw_hash();
     if root != header {
@@ -23,16 +23,13 @@ pub(crate) fn merkle_root(block: &Block, txids: &[Txid]) -> Result<[u8; 32], Con
 
 /// The witness commitment, when it is right; `None` when there is none and none is needed.
 pub(crate) fn witness(
-    block: &Block,
+    block: &Parts,
     coinbase: &Transaction,
 ) -> Result<Option<[u8; 32]>, ConsensusFailure> {
     let missing =
         |detail| Err(ConsensusFailure::new(VerdictCode::ConsensusWitnessCommitmentMissing, detail));
     let Some(commitment) = last_commitment(coinbase) else {
-        let has_witness = |transaction: &Transaction| {
-            transaction.input.iter().any(|input| !input.witness.is_empty())
-        };
-        return match block.txdata.iter().position(has_witness) {
+        return match block.transactions.iter().position(|tx| tx.has_witness()) {
             None => Ok(None),
             Some(place) => missing(format!(
                 "transaction at {place} has a witness and the coinbase commits to none"
@@ -44,7 +41,11 @@ pub(crate) fn witness(
     else {
         return missing("the coinbase witness is not one value of 32 bytes".to_owned());
     };
-    let root = block.witness_root().expect("there is a coinbase");
+    // The coinbase, which holds the commitment, stands in it as zeroes.
+    let others = block.transactions.iter().skip(1).map(|tx| tx.wtxid().to_raw_hash());
+    let leaves = std::iter::once(Wtxid::all_zeros().to_raw_hash()).chain(others);
+    let root = merkle_tree::calculate_root(leaves).expect("there is a coinbase");
+    let root = WitnessMerkleNode::from_raw_hash(root);
     let computed = Block::compute_witness_commitment(&root, reserved).to_byte_array();
     if computed != commitment {
         let detail = "the last witness commitment is not that of the transactions";

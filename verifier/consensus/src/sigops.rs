@@ -8,11 +8,11 @@ use bitcoin::opcodes::all::{
     OP_PUSHNUM_16,
 };
 use bitcoin::script::Instruction;
-use bitcoin::{Block, Script, Transaction, TxIn, TxOut};
+use bitcoin::{Script, Transaction, TxIn, TxOut};
 use verifier_protocol::VerdictCode;
 
 use crate::transactions::Outputs;
-use crate::{ConsensusFailure, Declared};
+use crate::{ConsensusFailure, Declared, Parts};
 
 /// The greatest cost of a block (BIP 141).
 const MAX_BLOCK_SIGOPS_COST: u64 = 80_000;
@@ -57,15 +57,15 @@ pub(crate) fn check_coinbase(
 
 /// The bounds of the block's cost, when the declared one is allowed and lies within them.
 pub(crate) fn check_block(
-    block: &Block,
+    block: &Parts,
     outputs: &Outputs<'_>,
     declared: &Declared,
 ) -> Result<SigopsRange, ConsensusFailure> {
     let mut range = SigopsRange::exactly(0);
-    for transaction in &block.txdata {
-        range = range.plus(SigopsRange::exactly(legacy(transaction) * WITNESS_SCALE_FACTOR));
+    for tx in &block.transactions {
+        range = range.plus(SigopsRange::exactly(tx.legacy_sigops() * WITNESS_SCALE_FACTOR));
     }
-    for input in block.txdata.iter().skip(1).flat_map(|transaction| &transaction.input) {
+    for input in block.transactions.iter().skip(1).flat_map(|tx| &tx.transaction.input) {
         range = range.plus(of_input(input, outputs.find(&input.previous_output)));
     }
     let found = declared.sigops_cost.max(range.at_least);
@@ -82,7 +82,7 @@ pub(crate) fn check_block(
 }
 
 /// Operations in a transaction's own scripts, each multisig counted as 20.
-fn legacy(transaction: &Transaction) -> u64 {
+pub(crate) fn legacy(transaction: &Transaction) -> u64 {
     let inputs = transaction.input.iter().map(|input| &input.script_sig);
     let outputs = transaction.output.iter().map(|output| &output.script_pubkey);
     inputs.chain(outputs).map(|script| count(script, false)).sum()

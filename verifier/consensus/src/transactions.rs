@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Block, OutPoint, Transaction, TxOut, Txid};
+use bitcoin::{OutPoint, Transaction, TxOut, Txid};
 use verifier_protocol::VerdictCode;
 
-use crate::ConsensusFailure;
+use crate::{ConsensusFailure, Parts};
 
 /// The first transaction, when it is a coinbase.
-pub(crate) fn coinbase(block: &Block) -> Result<&Transaction, ConsensusFailure> {
-    match block.txdata.first() {
+pub(crate) fn coinbase(block: &Parts) -> Result<&Transaction, ConsensusFailure> {
+    match block.transactions.first().map(|tx| &tx.transaction) {
         Some(first) if first.is_coinbase() => Ok(first),
         Some(_) => Err(ConsensusFailure::new(
             VerdictCode::ConsensusNullPrevout,
@@ -24,17 +24,18 @@ pub(crate) fn coinbase(block: &Block) -> Result<&Transaction, ConsensusFailure> 
 
 /// Which transaction of the block has which id.
 pub(crate) struct Outputs<'a> {
-    block: &'a Block,
+    block: &'a Parts,
     index: BTreeMap<Txid, usize>,
 }
 
 impl<'a> Outputs<'a> {
     /// Fails when an id is there twice: such a block can have the merkle root of another one
     /// (CVE-2012-2459).
-    pub(crate) fn of(block: &'a Block, txids: &[Txid]) -> Result<Self, ConsensusFailure> {
+    pub(crate) fn of(block: &'a Parts) -> Result<Self, ConsensusFailure> {
         let mut index = BTreeMap::new();
-        for (place, txid) in txids.iter().enumerate() {
-            if let Some(first) = index.insert(*txid, place) {
+        for (place, tx) in block.transactions.iter().enumerate() {
+            let txid = tx.txid();
+            if let Some(first) = index.insert(txid, place) {
                 let detail = format!("transaction {txid} is at {first} and at {place}");
                 return Err(ConsensusFailure::new(VerdictCode::ConsensusDuplicateTx, detail));
             }
@@ -45,14 +46,14 @@ impl<'a> Outputs<'a> {
     /// The output, when a transaction of this block has it.
     pub(crate) fn find(&self, outpoint: &OutPoint) -> Option<&'a TxOut> {
         let place = self.index.get(&outpoint.txid)?;
-        self.block.txdata[*place].output.get(usize::try_from(outpoint.vout).ok()?)
+        self.block.transactions[*place].transaction.output.get(usize::try_from(outpoint.vout).ok()?)
     }
 
     /// Every input after the coinbase spends something, once, and not from further on.
-    pub(crate) fn check_spends(&self, block: &Block) -> Result<(), ConsensusFailure> {
+    pub(crate) fn check_spends(&self) -> Result<(), ConsensusFailure> {
         let mut spent = BTreeSet::new();
-        for (place, transaction) in block.txdata.iter().enumerate().skip(1) {
-            for input in &transaction.input {
+        for (place, tx) in self.block.transactions.iter().enumerate().skip(1) {
+            for input in &tx.transaction.input {
                 let outpoint = input.previous_output;
                 if outpoint.is_null() {
                     let detail = format!("transaction at {place} spends the null output");

@@ -4,8 +4,8 @@ use ring::digest::{Context, SHA256, digest};
 use thiserror::Error;
 
 use crate::{
-    BodyAnnouncement, MAX_BODY_BYTES, MAX_BODY_CHUNK_BYTES, MAX_BODY_CHUNKS, Message, ProposalId,
-    TemplateBody, encode,
+    BodyAnnouncement, KnownTransaction, MAX_BODY_BYTES, MAX_BODY_CHUNK_BYTES, MAX_BODY_CHUNKS,
+    MAX_KNOWN_PER_LINE, MAX_KNOWN_TRANSACTIONS, Message, ProposalId, TemplateBody, TxKnown, encode,
 };
 
 impl BodyAnnouncement {
@@ -16,8 +16,23 @@ impl BodyAnnouncement {
             bytes: body.len() as u64,
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
             sha256: const_hex::encode(digest(&SHA256, body)),
+            known: 0,
         }
     }
+
+    /// Announces `body` beside the lines that name `known` transactions.
+    pub fn beside(body: &[u8], known: &[KnownTransaction]) -> Self {
+        Self { known: u32::try_from(known.len()).unwrap_or(u32::MAX), ..Self::of(body) }
+    }
+}
+
+/// What the lines of a proposal carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    /// The serialized block without the known transactions.
+    pub bytes: Vec<u8>,
+    /// The transactions that are named instead, by ascending place.
+    pub known: Vec<KnownTransaction>,
 }
 
 /// The `template_body` lines of a body, each with its newline.
@@ -31,7 +46,8 @@ pub fn body_lines(proposal_id: ProposalId, body: &[u8]) -> impl Iterator<Item = 
 pub struct BodyAssembler {
     announced: BodyAnnouncement,
     next_index: u32,
-    bytes: Vec<u8>,
+    next_known_line: u32,
+    body: Body,
     digest: Context,
 }
 
@@ -48,19 +64,55 @@ impl BodyAssembler {
         if chunks == 0 || chunks > MAX_BODY_CHUNKS || u64::from(chunks) > bytes {
             return Err(BodyError::Chunks { chunks });
         }
+        if announced.known > MAX_KNOWN_TRANSACTIONS {
+            return Err(BodyError::Known { known: announced.known });
+        }
         Ok(Self {
             announced: announced.clone(),
             next_index: 0,
-            bytes: Vec::new(),
+            next_known_line: 0,
+            body: Body::default(),
             digest: Context::new(&SHA256),
         })
+    }
+
+    /// Takes the next line of named transactions; all of them come before the first piece.
+    ///
+    /// # Errors
+    /// When the line does not fit the announcement. The body is lost: drop the assembler.
+    pub fn push_known(&mut self, line: &TxKnown) -> Result<(), BodyError> {
+        if line.index != self.next_known_line {
+            let expected = self.next_known_line;
+            return Err(BodyError::KnownOrder { found: line.index, expected });
+        }
+        let count = line.transactions.len();
+        if count == 0 || count > MAX_KNOWN_PER_LINE {
+            return Err(BodyError::KnownLine { index: line.index, count });
+        }
+        let known = &mut self.body.known;
+        if known.len() + count > self.announced.known as usize {
+            let found = known.len() + count;
+            return Err(BodyError::KnownCount { found, announced: self.announced.known });
+        }
+        for transaction in &line.transactions {
+            if known.last().is_some_and(|last| last.place >= transaction.place) {
+                return Err(BodyError::KnownPlace { place: transaction.place });
+            }
+            known.push(*transaction);
+        }
+        self.next_known_line += 1;
+        Ok(())
     }
 
     /// Takes the next piece; the whole body once it is complete.
     ///
     /// # Errors
     /// When the piece does not fit the announcement. The body is lost: drop the assembler.
-    pub fn push(&mut self, piece: &TemplateBody) -> Result<Option<Vec<u8>>, BodyError> {
+    pub fn push(&mut self, piece: &TemplateBody) -> Result<Option<Body>, BodyError> {
+        let found = self.body.known.len();
+        if found != self.announced.known as usize {
+            return Err(BodyError::KnownCount { found, announced: self.announced.known });
+        }
         if piece.index != self.next_index || self.next_index >= self.announced.chunks {
             return Err(BodyError::Order { found: piece.index, expected: self.next_index });
         }
@@ -68,13 +120,13 @@ impl BodyAssembler {
         if length == 0 || length > MAX_BODY_CHUNK_BYTES {
             return Err(BodyError::PieceSize { index: piece.index, bytes: length });
         }
-        let total = (self.bytes.len() + length) as u64;
+        let total = (self.body.bytes.len() + length) as u64;
         self.next_index += 1;
         let last = self.next_index == self.announced.chunks;
         if total > self.announced.bytes || (last && total < self.announced.bytes) {
             return Err(BodyError::Length { found: total, announced: self.announced.bytes });
         }
-        self.bytes.extend_from_slice(&piece.data);
+        self.body.bytes.extend_from_slice(&piece.data);
         self.digest.update(&piece.data);
         if !last {
             return Ok(None);
@@ -84,7 +136,7 @@ impl BodyAssembler {
             let announced = self.announced.sha256.chars().take(64).collect();
             return Err(BodyError::Digest { found, announced });
         }
-        Ok(Some(std::mem::take(&mut self.bytes)))
+        Ok(Some(std::mem::take(&mut self.body)))
     }
 }
 
@@ -103,6 +155,42 @@ pub enum BodyError {
     Chunks {
         /// As announced.
         chunks: u32,
+    },
+    /// More transactions are announced as known than a block has.
+    #[error("{known} known transactions announced, {MAX_KNOWN_TRANSACTIONS} are accepted")]
+    Known {
+        /// As announced.
+        known: u32,
+    },
+    /// A line of known transactions is not the one that comes next.
+    #[error("tx_known line {found} where line {expected} was due")]
+    KnownOrder {
+        /// The line's index.
+        found: u32,
+        /// The index that was due.
+        expected: u32,
+    },
+    /// A line of known transactions is empty or too long.
+    #[error("tx_known line {index} names {count} transactions, 1 to {MAX_KNOWN_PER_LINE} may be")]
+    KnownLine {
+        /// The line's index.
+        index: u32,
+        /// How many it names.
+        count: usize,
+    },
+    /// Other than the announced number of transactions is named.
+    #[error("{found} known transactions, {announced} were announced")]
+    KnownCount {
+        /// How many were named.
+        found: usize,
+        /// As announced.
+        announced: u32,
+    },
+    /// The known transactions do not come by ascending place.
+    #[error("known transaction at {place} comes after one at its place or behind it")]
+    KnownPlace {
+        /// The transaction's place.
+        place: u32,
     },
     /// A piece is not the one that comes next.
     #[error("body line {found} where line {expected} was due")]
@@ -143,7 +231,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{LineDecoder, decode};
+    use crate::{LineDecoder, decode, known_lines};
 
     const ID: ProposalId = ProposalId(4);
 
@@ -151,18 +239,26 @@ mod tests {
         (0..length).map(|index| (index * 7 % 251) as u8).collect()
     }
 
-    fn send(body: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
-        let mut assembler = BodyAssembler::new(&BodyAnnouncement::of(body))?;
+    fn send(body: &Body) -> Result<Option<Body>, BodyError> {
+        let announced = BodyAnnouncement::beside(&body.bytes, &body.known);
+        let mut assembler = BodyAssembler::new(&announced)?;
         let mut decoder = LineDecoder::new();
         let mut whole = None;
-        for line in body_lines(ID, body) {
+        for line in known_lines(ID, &body.known).chain(body_lines(ID, &body.bytes)) {
             assert!(whole.is_none(), "complete only with the last line");
             decoder.feed(&line);
             let line = decoder.next_line().unwrap().expect("a whole line");
-            let Message::TemplateBody(piece) = decode(line).unwrap() else { panic!("no body") };
-            whole = assembler.push(&piece)?;
+            match decode(line).unwrap() {
+                Message::TxKnown(line) => assembler.push_known(&line)?,
+                Message::TemplateBody(piece) => whole = assembler.push(&piece)?,
+                other => panic!("{other:?}"),
+            }
         }
         Ok(whole)
+    }
+
+    fn known(places: std::ops::Range<u32>) -> Vec<KnownTransaction> {
+        places.map(|place| KnownTransaction { place, wtxid: [place as u8; 32] }).collect()
     }
 
     #[rstest]
@@ -172,8 +268,45 @@ mod tests {
     #[case(4_000_000)]
     #[case(8 << 20)]
     fn a_body_arrives_as_it_was_sent(#[case] length: usize) {
-        let body = body(length);
+        let body = Body { bytes: body(length), known: Vec::new() };
         assert!(send(&body).unwrap().expect("complete") == body);
+    }
+
+    #[rstest]
+    #[case(1)]
+    #[case(MAX_KNOWN_PER_LINE as u32)]
+    #[case(MAX_KNOWN_TRANSACTIONS)]
+    fn known_transactions_arrive_with_the_body(#[case] count: u32) {
+        let body = Body { bytes: body(90), known: known(1..count + 1) };
+        assert!(send(&body).unwrap().expect("complete") == body);
+    }
+
+    /// The error of `known` in one line, where two transactions are announced.
+    fn known_error(index: u32, known: Vec<KnownTransaction>) -> BodyError {
+        let announced = BodyAnnouncement { known: 2, ..BodyAnnouncement::of(&[1]) };
+        let mut assembler = BodyAssembler::new(&announced).unwrap();
+        let line = TxKnown { proposal_id: ID, index, transactions: known };
+        let piece = TemplateBody { proposal_id: ID, index: 0, data: vec![1] };
+        let pushed = assembler.push_known(&line);
+        pushed.and_then(|()| assembler.push(&piece).map(drop)).unwrap_err()
+    }
+
+    #[test]
+    fn known_transactions_that_do_not_fit_are_refused() {
+        let known = known(1..4);
+        assert_eq!(
+            known_error(1, known[..2].to_vec()),
+            BodyError::KnownOrder { found: 1, expected: 0 }
+        );
+        assert_eq!(known_error(0, vec![]), BodyError::KnownLine { index: 0, count: 0 });
+        let count = |found| BodyError::KnownCount { found, announced: 2 };
+        assert_eq!(known_error(0, known[..1].to_vec()), count(1));
+        assert_eq!(known_error(0, known.clone()), count(3));
+        assert_eq!(known_error(0, vec![known[1]; 2]), BodyError::KnownPlace { place: 2 });
+        let many =
+            BodyAnnouncement { known: MAX_KNOWN_TRANSACTIONS + 1, ..BodyAnnouncement::of(&[1]) };
+        let refused = BodyError::Known { known: MAX_KNOWN_TRANSACTIONS + 1 };
+        assert_eq!(BodyAssembler::new(&many).err(), Some(refused));
     }
 
     #[rstest]
@@ -187,7 +320,7 @@ mod tests {
         #[case] chunks: u32,
         #[case] expect: BodyError,
     ) {
-        let announced = BodyAnnouncement { bytes, chunks, sha256: String::new() };
+        let announced = BodyAnnouncement { bytes, chunks, sha256: String::new(), known: 0 };
         assert_eq!(BodyAssembler::new(&announced).err(), Some(expect));
     }
 

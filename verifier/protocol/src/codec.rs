@@ -13,6 +13,8 @@ pub fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::TemplatePropose(body) => line(msg_type, body),
         Message::TemplateBody(body) => line(msg_type, body),
+        Message::TxKnown(body) => line(msg_type, body),
+        Message::TxNeed(body) => line(msg_type, body),
         Message::TemplateVerdict(body) => line(msg_type, body),
         Message::Heartbeat(body) => line(msg_type, body),
         Message::HeartbeatAck(body) => line(msg_type, body),
@@ -35,6 +37,8 @@ pub fn decode(line: &[u8]) -> Result<Message, DecodeError> {
     Ok(match envelope.msg_type.as_ref() {
         "template_propose" => Message::TemplatePropose(parse(line)?),
         "template_body" => Message::TemplateBody(parse(line)?),
+        "tx_known" => Message::TxKnown(parse(line)?),
+        "tx_need" => Message::TxNeed(parse(line)?),
         "template_verdict" => Message::TemplateVerdict(parse(line)?),
         "heartbeat" => Message::Heartbeat(parse(line)?),
         "heartbeat_ack" => Message::HeartbeatAck(parse(line)?),
@@ -122,8 +126,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        BodyAnnouncement, CheckOutcome, Checks, FeeTier, Heartbeat, HeartbeatAck, Mode,
-        PolicyContext, TemplateBody, TemplatePropose, TemplateVerdict, Verdict, VerdictCode,
+        BodyAnnouncement, CheckOutcome, Checks, FeeTier, Heartbeat, HeartbeatAck, KnownTransaction,
+        Mode, PolicyContext, TemplateBody, TemplatePropose, TemplateVerdict, TxKnown, TxNeed,
+        Verdict, VerdictCode,
     };
 
     fn proposal() -> TemplatePropose {
@@ -143,7 +148,7 @@ mod tests {
             coinbase_sigops: 0,
             observed_at_ms: 1_700_000_000_123,
             gateway_instance_id: "gw-1".to_owned(),
-            body: BodyAnnouncement { bytes: 300, chunks: 1, sha256: "ab".repeat(32) },
+            body: BodyAnnouncement { bytes: 300, chunks: 1, sha256: "ab".repeat(32), known: 0 },
         }
     }
 
@@ -187,7 +192,16 @@ mod tests {
     #[case(Message::TemplatePropose(proposal()))]
     #[case(Message::TemplateVerdict(verdict()))]
     #[case(Message::Heartbeat(Heartbeat { seq: 1 }))]
-    #[case(Message::HeartbeatAck(HeartbeatAck { seq: u64::MAX }))]
+    #[case(Message::HeartbeatAck(HeartbeatAck { seq: u64::MAX, tx_known: true }))]
+    #[case(Message::TxKnown(TxKnown {
+        proposal_id: ProposalId(7),
+        index: 1,
+        transactions: vec![
+            KnownTransaction { place: 1, wtxid: [2; 32] },
+            KnownTransaction { place: u32::MAX, wtxid: [0xfe; 32] },
+        ],
+    }))]
+    #[case(Message::TxNeed(TxNeed { proposal_id: ProposalId(7), places: vec![1, 9] }))]
     fn every_message_survives_the_wire(#[case] message: Message) {
         assert_eq!(decode(&encode(&message)), Ok(message));
     }
@@ -207,6 +221,10 @@ mod tests {
     #[case(r#"{"msg_type":"heartbeat","version":2,"seq":1}{}"#, LinkFault::Framing)]
     #[case(
         r#"{"msg_type":"template_body","version":2,"proposal_id":1,"index":0,"data":"=="}"#,
+        LinkFault::Framing
+    )]
+    #[case(
+        r#"{"msg_type":"tx_known","version":2,"proposal_id":1,"index":0,"transactions":"AAAA"}"#,
         LinkFault::Framing
     )]
     #[case(r#"{"msg_type":"heartbeat","version":1,"seq":1}"#, LinkFault::VersionMismatch)]

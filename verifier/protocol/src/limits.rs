@@ -20,3 +20,10 @@ pub const MAX_BODY_BYTES: u64 = 8 << 20;
 
 /// The most lines a body may come in; a sender that fills its lines needs 16 for the largest.
 pub const MAX_BODY_CHUNKS: u32 = 256;
+
+/// The most transactions of one block that are named instead of sent. A block of 4 MWU has at most
+/// 16 666, each of 60 bytes.
+pub const MAX_KNOWN_TRANSACTIONS: u32 = 20_000;
+
+/// The most transactions that one line names (36 bytes each; base64 makes 672 000 of them).
+pub const MAX_KNOWN_PER_LINE: usize = 14_000;

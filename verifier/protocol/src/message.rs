@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Verdict;
+use crate::{Verdict, base64_bytes, known};
 
 /// Names a proposal on its link; the gateway counts it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ pub enum Message {
     TemplatePropose(TemplatePropose),
     /// Gateway to verifier: a piece of the proposed block.
     TemplateBody(TemplateBody),
+    /// Gateway to verifier: transactions of the proposed block that it was sent before.
+    TxKnown(TxKnown),
+    /// Verifier to gateway: propose again with the bytes of these.
+    TxNeed(TxNeed),
     /// Verifier to gateway: the judgement.
     TemplateVerdict(TemplateVerdict),
     /// Either way: are you there?
@@ -39,6 +43,8 @@ impl Message {
         match self {
             Self::TemplatePropose(_) => "template_propose",
             Self::TemplateBody(_) => "template_body",
+            Self::TxKnown(_) => "tx_known",
+            Self::TxNeed(_) => "tx_need",
             Self::TemplateVerdict(_) => "template_verdict",
             Self::Heartbeat(_) => "heartbeat",
             Self::HeartbeatAck(_) => "heartbeat_ack",
@@ -111,6 +117,8 @@ impl Mode {
 }
 
 /// Size and digest of a body, so that its lines can be checked as they come.
+///
+/// A body is the serialized block, less the transactions that `tx_known` lines name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyAnnouncement {
     /// Length of the whole body in bytes, 1 to [`crate::MAX_BODY_BYTES`].
@@ -119,6 +127,45 @@ pub struct BodyAnnouncement {
     pub chunks: u32,
     /// SHA-256 of the whole body, 64 hex digits in the order of the digest's bytes.
     pub sha256: String,
+    /// Number of transactions that are left out of the body and named in `tx_known` lines before
+    /// it, at most [`crate::MAX_KNOWN_TRANSACTIONS`]. To be used only with a verifier whose
+    /// heartbeat answers say `tx_known`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub known: u32,
+}
+
+/// Transactions of a proposed block that the verifier was sent before on this link. The lines come
+/// in order, before the body's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxKnown {
+    /// The proposal it belongs to.
+    pub proposal_id: ProposalId,
+    /// Its place, from 0.
+    pub index: u32,
+    /// The transactions by ascending place, 1 to [`crate::MAX_KNOWN_PER_LINE`].
+    #[serde(with = "known::records")]
+    pub transactions: Vec<KnownTransaction>,
+}
+
+/// One transaction, named.
+///
+/// On the wire 36 bytes, in base64 with those of its line: the place, little-endian, and the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KnownTransaction {
+    /// Its place in the block, the coinbase's being 0.
+    pub place: u32,
+    /// Its hash with the witness, internal byte order.
+    pub wtxid: [u8; 32],
+}
+
+/// The verifier lacks transactions that were named. It has dropped the proposal: send it again
+/// under the same id, with the bytes of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxNeed {
+    /// The proposal that cannot be judged.
+    pub proposal_id: ProposalId,
+    /// The places of the transactions that are needed, ascending.
+    pub places: Vec<u32>,
 }
 
 /// A piece of a proposed block. The pieces come in order and without other proposals' between.
@@ -159,35 +206,11 @@ pub struct Heartbeat {
 pub struct HeartbeatAck {
     /// The heartbeat's.
     pub seq: u64,
+    /// A verifier that keeps transactions says so: it may be sent `tx_known`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tx_known: bool,
 }
 
-mod base64_bytes {
-    use std::fmt;
-
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::de::{Deserializer, Error, Visitor};
-    use serde::ser::Serializer;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        from.deserialize_str(Base64)
-    }
-
-    struct Base64;
-
-    impl Visitor<'_> for Base64 {
-        type Value = Vec<u8>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes in base64")
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<u8>, E> {
-            STANDARD.decode(text).map_err(E::custom)
-        }
-    }
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::NodeConfig;
+use crate::proposed::ProposedBlock;
 use crate::service::Service;
 pub(crate) use mempool::{Sight, View, ViewState, compare};
 use node::Node;
@@ -52,7 +53,11 @@ impl Ground {
     }
 
     /// Puts a block to the node's proposal mode.
-    pub(crate) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Arc<Vec<u8>>) -> NodeSays {
+    pub(crate) async fn proposal(
+        &self,
+        cpu: &Arc<dyn Offload>,
+        block: Arc<ProposedBlock>,
+    ) -> NodeSays {
         match &self.node {
             Some(node) => node.proposal(cpu, block).await,
             None => NodeSays::Nothing { cause: "no_node", detail: NO_NODE.to_owned() },

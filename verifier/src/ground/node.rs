@@ -10,6 +10,7 @@ use templates::node_rpc::{NodeRpc, RpcError};
 use tokio::time::timeout;
 
 use crate::config::NodeConfig;
+use crate::proposed::ProposedBlock;
 
 pub(super) struct Node {
     rpc: NodeRpc,
@@ -56,10 +57,14 @@ impl Node {
         read.map_err(|error| RpcError::Malformed(format!("getrawmempool: {error}")))
     }
 
-    pub(super) async fn proposal(&self, cpu: &Arc<dyn Offload>, block: Arc<Vec<u8>>) -> NodeSays {
+    pub(super) async fn proposal(
+        &self,
+        cpu: &Arc<dyn Offload>,
+        block: Arc<ProposedBlock>,
+    ) -> NodeSays {
         let asking = async {
             let params = offload(cpu, move || {
-                let data = const_hex::encode(block.as_slice());
+                let data = const_hex::encode(block.to_bytes());
                 json!([{ "mode": "proposal", "data": data, "rules": ["segwit"] }])
             });
             let params = params.await;

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use verifier_protocol::{Message, body_lines, encode};
+use verifier_protocol::{BodyAnnouncement, Message, TemplatePropose, body_lines, encode};
 
 use crate::csv;
 use crate::service::Service;
@@ -69,8 +69,12 @@ pub(super) async fn template(
 ) -> Response {
     let Some(kept) = service.shelf.find(query.seq) else { return not_kept(&service) };
     let lines = platform::offload(&service.env.cpu, move || {
-        let mut lines = encode(&Message::TemplatePropose(kept.propose.clone()));
-        for line in body_lines(kept.propose.proposal_id, &kept.block) {
+        // Whole, however it came: whoever reads this has seen no transaction before.
+        let block = kept.block.to_bytes();
+        let body = BodyAnnouncement::of(&block);
+        let propose = TemplatePropose { body, ..kept.propose.clone() };
+        let mut lines = encode(&Message::TemplatePropose(propose));
+        for line in body_lines(kept.propose.proposal_id, &block) {
             lines.extend_from_slice(&line);
         }
         lines

@@ -86,7 +86,10 @@ async fn a_heartbeat_is_answered_between_a_bodys_lines() {
     let [propose, body] = <[Vec<u8>; 2]>::try_from(Template::new(1, 1).lines()).unwrap();
     gateway.send(&propose).await;
     gateway.send(&encode(&Message::Heartbeat(Heartbeat { seq: 5 }))).await;
-    assert_eq!(gateway.receive().await, Some(Message::HeartbeatAck(HeartbeatAck { seq: 5 })));
+    assert_eq!(
+        gateway.receive().await,
+        Some(Message::HeartbeatAck(HeartbeatAck { seq: 5, tx_known: true }))
+    );
     gateway.send(&body).await;
     assert!(gateway.verdict().await.verdict.accepted);
     world.stop().await;

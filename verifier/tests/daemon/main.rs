@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml exempts `#[test]` functions, not what they share.
 
+mod cache;
 mod ground;
 mod links;
 mod operators;

@@ -151,6 +151,12 @@ impl Work {
 
     /// The block as it is proposed to the verifier: an all-zero extranonce and a zero nonce.
     pub fn proposal_block(&self) -> Vec<u8> {
+        self.proposal_block_without(|_| false)
+    }
+
+    /// The same less the bytes of every transaction for which `is_left_out` holds; its argument is
+    /// the place among the template's transactions.
+    pub fn proposal_block_without(&self, is_left_out: impl Fn(usize) -> bool) -> Vec<u8> {
         let extranonce = [0; EXTRANONCE_BYTES];
         let header = Header {
             version: self.template.version,
@@ -160,18 +166,30 @@ impl Work {
             nbits: self.template.bits.to_consensus(),
             nonce: 0,
         };
-        self.block(&header.serialize(), &extranonce)
+        self.serialize(&header.serialize(), &extranonce, is_left_out)
     }
 
     /// The whole block under this header, with every witness.
     pub fn block(&self, header: &[u8; 80], extranonce: &[u8; EXTRANONCE_BYTES]) -> Vec<u8> {
+        self.serialize(header, extranonce, |_| false)
+    }
+
+    fn serialize(
+        &self,
+        header: &[u8; 80],
+        extranonce: &[u8; EXTRANONCE_BYTES],
+        is_left_out: impl Fn(usize) -> bool,
+    ) -> Vec<u8> {
         let transactions = &self.template.transactions;
-        let size: usize = transactions.iter().map(|tx| tx.data.len()).sum();
+        let included = || {
+            transactions.iter().zip(0..).filter(|(_, place)| !is_left_out(*place)).map(|(tx, _)| tx)
+        };
+        let size: usize = included().map(|tx| tx.data.len()).sum();
         let mut bytes = Vec::with_capacity(80 + 9 + 512 + size);
         bytes.extend(header);
         push_compact_size(&mut bytes, transactions.len() + 1);
         bytes.extend(self.coinbase.transaction(extranonce));
-        for tx in transactions {
+        for tx in included() {
             bytes.extend(&tx.data);
         }
         bytes

@@ -61,8 +61,6 @@ pub enum Input {
         /// The judgement.
         verdict: Verdict,
     },
-    /// The link to the verifier is up (again): what waits for a verdict is proposed anew.
-    VerifierConnected,
     /// The settings changed; their mode is not looked at, see [`Input::Mode`].
     Settings(Settings),
     /// The operator chose this mode.

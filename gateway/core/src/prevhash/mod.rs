@@ -111,11 +111,6 @@ impl Switch {
                 self.expire(now, false);
                 self.verdict(template_id, verdict, now);
             }
-            Input::VerifierConnected => {
-                for work in self.pending.clone() {
-                    self.propose(&work, now);
-                }
-            }
             Input::Settings(settings) => {
                 self.settings = Settings { mode: self.settings.mode, ..settings };
             }

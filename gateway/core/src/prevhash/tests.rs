@@ -163,7 +163,6 @@ fn a_verifier_that_stays_dark_costs_the_miners_once_and_the_process_never() {
     rig.run_until(6000);
     assert_eq!(rig.template(7000, 3, 2), ["propose 3"]);
     assert_eq!(rig.run_until(12_000), Vec::<String>::new());
-    assert_eq!(rig.input(12_500, Input::VerifierConnected), ["propose 2", "propose 3"]);
     assert_eq!(rig.verdict(12_501, 3, true), ["verdict 3 ok", "publish 3 NewTip", "switched 3"]);
     assert_eq!(rig.verdict(12_502, 2, true), ["verdict 2 ok", "ignored 2 older_template"]);
 }
@@ -407,7 +406,6 @@ enum Step {
     Template { tip: u8 },
     Verdict { back: u64, accepted: bool },
     Wait(u64),
-    VerifierConnected,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -415,7 +413,6 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1u8..4).prop_map(|tip| Step::Template { tip }),
         4 => (0u64..4, any::<bool>()).prop_map(|(back, accepted)| Step::Verdict { back, accepted }),
         4 => (1u64..3000).prop_map(Step::Wait),
-        1 => Just(Step::VerifierConnected),
     ]
 }
 
@@ -452,9 +449,6 @@ proptest! {
                 Step::Wait(ms) => {
                     now += ms;
                     rig.run_until(now);
-                }
-                Step::VerifierConnected => {
-                    rig.input(now, Input::VerifierConnected);
                 }
             }
             let published = rig.switch.published().map(|published| published.work.prev_hash());

@@ -11,21 +11,21 @@ use bitcoin::{
 
 use crate::{ConsensusFailure, Declared, Derived, Options, check};
 
-pub(super) const HEIGHT: u32 = 200_000;
+pub(crate) const HEIGHT: u32 = 200_000;
 const SUBSIDY_AND_FEES: u64 = 2_500_001_410;
 
 /// A block and what is declared of it.
-pub(super) struct Proposal {
-    pub(super) block: Block,
-    pub(super) declared: Declared,
-    pub(super) options: Options,
+pub(crate) struct Proposal {
+    pub(crate) block: Block,
+    pub(crate) declared: Declared,
+    pub(crate) options: Options,
     /// Appended to the serialized block.
-    pub(super) trailing: Vec<u8>,
+    pub(crate) trailing: Vec<u8>,
 }
 
 impl Proposal {
     /// Coinbase, a payment, a payment that spends the first one, and one with a legacy output.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let first = spend(outpoint(1), p2wpkh());
         let child = spend(OutPoint::new(first.compute_txid(), 0), p2wpkh());
         let legacy = spend(outpoint(2), ScriptBuf::new_p2pk(&key()));
@@ -60,13 +60,13 @@ impl Proposal {
     }
 
     /// Makes witness commitment, merkle root, weight and count right again.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.commit();
         self.declare();
     }
 
     /// Makes the last witness commitment right again.
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         let root = self.block.witness_root().expect("there is a coinbase");
         let commitment = Block::compute_witness_commitment(&root, &[0; 32]);
         let coinbase = &mut self.block.txdata[0];
@@ -75,24 +75,24 @@ impl Proposal {
     }
 
     /// Makes merkle root, weight and count right again, the coinbase as it is.
-    pub(super) fn declare(&mut self) {
+    pub(crate) fn declare(&mut self) {
         self.block.header.merkle_root = self.block.compute_merkle_root().expect("not empty");
         self.declared.weight = self.block.weight().to_wu();
         self.declared.tx_count = u32::try_from(self.block.txdata.len() - 1).expect("few");
     }
 
-    pub(super) fn coinbase(&mut self) -> &mut Transaction {
+    pub(crate) fn coinbase(&mut self) -> &mut Transaction {
         &mut self.block.txdata[0]
     }
 
-    pub(super) fn check(&self) -> Result<Derived, ConsensusFailure> {
+    pub(crate) fn check(&self) -> Result<Derived, ConsensusFailure> {
         let mut bytes = consensus::serialize(&self.block);
         bytes.extend_from_slice(&self.trailing);
         check(&bytes, &self.declared, &self.options)
     }
 }
 
-pub(super) fn coinbase() -> Transaction {
+pub(crate) fn coinbase() -> Transaction {
     let script_sig = Builder::new().push_int(i64::from(HEIGHT)).push_slice([0; 8]).into_script();
     let input = TxIn {
         previous_output: OutPoint::null(),
@@ -104,14 +104,14 @@ pub(super) fn coinbase() -> Transaction {
     transaction(vec![input], vec![pay(p2wpkh(), SUBSIDY_AND_FEES), commitment])
 }
 
-pub(super) fn commitment_script(commitment: &[u8; 32]) -> ScriptBuf {
+pub(crate) fn commitment_script(commitment: &[u8; 32]) -> ScriptBuf {
     let mut script = vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
     script.extend_from_slice(commitment);
     ScriptBuf::from_bytes(script)
 }
 
 /// Spends a key hash into `script_pubkey`.
-pub(super) fn spend(previous_output: OutPoint, script_pubkey: ScriptBuf) -> Transaction {
+pub(crate) fn spend(previous_output: OutPoint, script_pubkey: ScriptBuf) -> Transaction {
     let input = TxIn {
         previous_output,
         script_sig: ScriptBuf::new(),
@@ -121,19 +121,19 @@ pub(super) fn spend(previous_output: OutPoint, script_pubkey: ScriptBuf) -> Tran
     transaction(vec![input], vec![pay(script_pubkey, 1000)])
 }
 
-pub(super) fn transaction(input: Vec<TxIn>, output: Vec<TxOut>) -> Transaction {
+pub(crate) fn transaction(input: Vec<TxIn>, output: Vec<TxOut>) -> Transaction {
     Transaction { version: transaction::Version::TWO, lock_time: LockTime::ZERO, input, output }
 }
 
-pub(super) fn pay(script_pubkey: ScriptBuf, sats: u64) -> TxOut {
+pub(crate) fn pay(script_pubkey: ScriptBuf, sats: u64) -> TxOut {
     TxOut { value: Amount::from_sat(sats), script_pubkey }
 }
 
-pub(super) fn outpoint(seed: u8) -> OutPoint {
+pub(crate) fn outpoint(seed: u8) -> OutPoint {
     OutPoint::new(Txid::from_byte_array([seed; 32]), 0)
 }
 
-pub(super) fn p2wpkh() -> ScriptBuf {
+pub(crate) fn p2wpkh() -> ScriptBuf {
     ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([9; 20]))
 }
 

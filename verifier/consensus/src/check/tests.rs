@@ -1,5 +1,7 @@
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, CompactTarget, OutPoint, ScriptBuf, TxMerkleNode, Witness, block};
+use bitcoin::{
+    BlockHash, CompactTarget, OutPoint, ScriptBuf, TxMerkleNode, Witness, block, consensus,
+};
 use proptest::prelude::*;
 use rstest::rstest;
 

@@ -46,7 +46,7 @@ impl Template {
         consensus::encode::serialize_hex(&consensus::deserialize::<Block>(&self.block).unwrap())
     }
 
-    fn with_output(id: u64, tip: u8, script_pubkey: ScriptBuf) -> Self {
+    pub(crate) fn with_output(id: u64, tip: u8, script_pubkey: ScriptBuf) -> Self {
         let header = Header {
             version: Version::from_consensus(0x2000_0000),
             prev_blockhash: BlockHash::from_byte_array([tip; 32]),

@@ -1,64 +1,39 @@
-//! The link to the verifier: proposals out, verdicts in.
+//! The link to one verifier: proposals out, verdicts in.
+
+mod proposals;
+mod sent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gateway_core::ids::{InstanceId, TemplateId};
 use gateway_core::job::Work;
 use gateway_core::prevhash::{Input, Verdict};
-use platform::{Env, Offload, Shutdown, Stream, offload};
+use platform::{Env, Shutdown, Stream, offload};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use verifier_protocol::{
-    BodyAnnouncement, Heartbeat, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message, Mode,
-    ProposalId, TemplatePropose, TemplateVerdict, body_lines, decode, encode,
+    Heartbeat, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message, ProposalId,
+    TemplateVerdict, TxNeed, decode, encode,
 };
+
+pub(crate) use self::proposals::Proposals;
+use self::proposals::{Heard, Proposed};
+use self::sent::{Proposer, Sent, proposal_lines};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::limits::{
-    HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSALS_OUTSTANDING, PROPOSALS_WAITING,
+    HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSALS_OUTSTANDING, VERDICT_OVERDUE,
 };
 use crate::live::Live;
 use crate::metrics::{Metrics, label};
-
-/// Templates that wait to be proposed, newest first: a newer tip does not wait for an older one.
-#[derive(Default)]
-pub(crate) struct Proposals {
-    waiting: Mutex<VecDeque<Arc<Work>>>,
-    added: Notify,
-}
-
-impl Proposals {
-    pub(crate) fn push(&self, work: Arc<Work>) {
-        let mut waiting = self.waiting();
-        waiting.push_front(work);
-        waiting.truncate(PROPOSALS_WAITING);
-        drop(waiting);
-        self.added.notify_one();
-    }
-
-    async fn next(&self) -> Arc<Work> {
-        loop {
-            if let Some(work) = self.waiting().pop_front() {
-                return work;
-            }
-            self.added.notified().await;
-        }
-    }
-
-    fn clear(&self) {
-        self.waiting().clear();
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Work>>> {
-        lock(&self.waiting)
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,8 +51,6 @@ pub(crate) struct VerifierLink {
     pub(crate) proposals: Arc<Proposals>,
     pub(crate) switch: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Shown to whoever asks how things stand.
-    pub(crate) is_up: Arc<AtomicBool>,
 }
 
 /// Why a link ended.
@@ -99,12 +72,26 @@ enum LinkEnd {
 struct Connection<'a> {
     link: &'a VerifierLink,
     next_proposal: &'a AtomicU64,
-    outstanding: Mutex<BTreeMap<ProposalId, TemplateId>>,
+    outstanding: Mutex<BTreeMap<ProposalId, Outstanding>>,
+    /// What the verifier was sent, once it said that it keeps transactions.
+    sent: Mutex<Option<Sent>>,
+    /// What the verifier lacks.
+    needs: Mutex<VecDeque<TxNeed>>,
     heartbeats_sent: AtomicU64,
     heartbeats_answered: AtomicU64,
     /// Heartbeats of the verifier that are to be answered.
     to_answer: Mutex<VecDeque<u64>>,
     answer: Notify,
+}
+
+/// A proposal without its verdict.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    template_id: TemplateId,
+    since: Duration,
+    /// The verifier lacked transactions of it.
+    asked_for_more: bool,
+    overdue: bool,
 }
 
 impl VerifierLink {
@@ -115,7 +102,6 @@ impl VerifierLink {
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
         }
-        self.set_up(false);
     }
 
     async fn keep_up(&self) {
@@ -127,17 +113,11 @@ impl VerifierLink {
                 Ok(stream) => {
                     tracing::info!(address = self.address, "link to the verifier is up");
                     reported = false;
-                    self.set_up(true);
-                    if self.mode().gates_jobs() {
-                        // The switch proposes anew what still matters.
-                        self.proposals.clear();
-                    }
-                    if self.switch.send(Input::VerifierConnected).await.is_err() {
-                        return;
-                    }
+                    let up = Up::new(&self.proposals);
                     let end = self.serve(stream, &next_proposal, &mut backoff).await;
-                    self.set_up(false);
-                    tracing::warn!(reason = %end, "link to the verifier is down");
+                    drop(up);
+                    let address = &self.address;
+                    tracing::warn!(address, reason = %end, "link to the verifier is down");
                     if let LinkEnd::Fault(fault) = end {
                         self.count(fault);
                     }
@@ -163,6 +143,8 @@ impl VerifierLink {
             link: self,
             next_proposal,
             outstanding: Mutex::default(),
+            sent: Mutex::default(),
+            needs: Mutex::default(),
             heartbeats_sent: AtomicU64::new(0),
             heartbeats_answered: AtomicU64::new(0),
             to_answer: Mutex::default(),
@@ -181,16 +163,24 @@ impl VerifierLink {
         end
     }
 
-    fn mode(&self) -> gateway_core::mode::Mode {
-        self.live.now().gateway.mode
-    }
-
-    fn set_up(&self, up: bool) {
-        self.is_up.store(up, Ordering::Relaxed);
-    }
-
     fn count(&self, fault: LinkFault) {
         self.metrics.link_faults.get_or_create(&label("reason", fault.as_str())).inc();
+    }
+}
+
+/// Counts a link as up for as long as it lives.
+struct Up<'a>(&'a Proposals);
+
+impl<'a> Up<'a> {
+    fn new(proposals: &'a Proposals) -> Self {
+        proposals.link_up();
+        Self(proposals)
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        self.0.link_down();
     }
 }
 
@@ -237,6 +227,16 @@ impl Connection<'_> {
             Message::HeartbeatAck(ack) => {
                 let answered = ack.seq.min(self.heartbeats_sent.load(Ordering::Relaxed));
                 self.heartbeats_answered.fetch_max(answered, Ordering::Relaxed);
+                if ack.tx_known {
+                    lock(&self.sent).get_or_insert_default();
+                }
+            }
+            Message::TxNeed(need) => {
+                let mut needs = lock(&self.needs);
+                // More than were proposed need no answer.
+                needs.truncate(PROPOSALS_OUTSTANDING - 1);
+                needs.push_back(need);
+                self.answer.notify_one();
             }
             Message::Heartbeat(heartbeat) => {
                 let mut to_answer = lock(&self.to_answer);
@@ -256,14 +256,28 @@ impl Connection<'_> {
 
     async fn verdict(&self, verdict: TemplateVerdict) -> Result<(), LinkEnd> {
         let known = lock(&self.outstanding).remove(&verdict.proposal_id);
-        let Some(template_id) = known else {
+        let Some(Outstanding { template_id, .. }) = known else {
             tracing::warn!(proposal_id = %verdict.proposal_id, "verdict for an unknown proposal");
-            let cause = label("cause", "unknown_proposal");
-            self.link.metrics.ignored_verdicts.get_or_create(&cause).inc();
+            self.ignore("unknown_proposal");
             return Ok(());
         };
+        let (address, accepted) = (&self.link.address, verdict.verdict.accepted);
+        match self.link.proposals.heard(template_id, accepted) {
+            Heard::First => {}
+            Heard::Again => return Ok(()),
+            Heard::Contradiction => {
+                let reason_code = verdict.verdict.reason_code.as_str();
+                tracing::warn!(address, accepted, reason_code, "the verifiers disagree");
+                self.ignore("contradiction");
+                return Ok(());
+            }
+        }
         let input = Input::Verdict { template_id, verdict: translate(verdict) };
         self.link.switch.send(input).await.map_err(|_| LinkEnd::Stopping)
+    }
+
+    fn ignore(&self, cause: &'static str) {
+        self.link.metrics.ignored_verdicts.get_or_create(&label("cause", cause)).inc();
     }
 
     async fn write(&self, to: &mut (dyn AsyncWrite + Send + Unpin)) -> LinkEnd {
@@ -271,6 +285,7 @@ impl Connection<'_> {
         let patience = self.link.heartbeat_interval * HEARTBEATS_MISSED;
         let mut heartbeat = tokio::time::interval(self.link.heartbeat_interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut proposed = Proposed::default();
         loop {
             let lines = tokio::select! {
                 biased;
@@ -281,10 +296,11 @@ impl Connection<'_> {
                         return LinkEnd::Silent;
                     }
                     self.heartbeats_sent.store(sent + 1, Ordering::Relaxed);
+                    self.report_overdue();
                     encode(&Message::Heartbeat(Heartbeat { seq: sent + 1 }))
                 }
-                () = self.answer.notified() => self.answers(),
-                work = self.link.proposals.next() => self.propose(&work).await,
+                () = self.answer.notified() => self.answers().await,
+                work = self.link.proposals.next(&mut proposed) => self.propose(&work).await,
             };
             let written = async {
                 to.write_all(&lines).await?;
@@ -298,64 +314,97 @@ impl Connection<'_> {
         }
     }
 
-    /// Answers to every heartbeat that waits for one.
-    fn answers(&self) -> Vec<u8> {
-        let answer = |seq| encode(&Message::HeartbeatAck(HeartbeatAck { seq }));
-        lock(&self.to_answer).drain(..).flat_map(answer).collect()
+    /// Answers to every heartbeat, and proposals anew for every need, that wait for one.
+    async fn answers(&self) -> Vec<u8> {
+        let answer = |seq| encode(&Message::HeartbeatAck(HeartbeatAck { seq, tx_known: false }));
+        let mut lines: Vec<u8> = lock(&self.to_answer).drain(..).flat_map(answer).collect();
+        let needs = std::mem::take(&mut *lock(&self.needs));
+        for need in needs {
+            lines.extend(self.propose_again(&need).await);
+        }
+        lines
     }
 
-    /// The lines of a proposal, made away from the event loop: a block has megabytes.
+    /// The lines of a new proposal.
     async fn propose(&self, work: &Arc<Work>) -> Vec<u8> {
         let proposal_id = ProposalId(self.next_proposal.fetch_add(1, Ordering::Relaxed));
+        let new = Outstanding {
+            template_id: work.template_id(),
+            since: self.link.clock.now().mono,
+            asked_for_more: false,
+            overdue: false,
+        };
         {
             let mut outstanding = lock(&self.outstanding);
-            outstanding.insert(proposal_id, work.template_id());
+            outstanding.insert(proposal_id, new);
             if outstanding.len() > PROPOSALS_OUTSTANDING {
                 outstanding.pop_first();
             }
         }
-        let (mode, instance) = (self.link.mode(), self.link.instance.clone());
-        let work = Arc::clone(work);
-        let cpu: &Arc<dyn Offload> = &self.link.env.cpu;
-        offload(cpu, move || proposal_lines(proposal_id, &work, mode, &instance)).await
+        self.lines(proposal_id, Arc::clone(work)).await
     }
-}
 
-fn proposal_lines(
-    proposal_id: ProposalId,
-    work: &Work,
-    mode: gateway_core::mode::Mode,
-    instance: &InstanceId,
-) -> Vec<u8> {
-    let (template, declared, body) = (work.template(), work.declared(), work.proposal_block());
-    let proposal = TemplatePropose {
-        proposal_id,
-        mode: match mode {
-            gateway_core::mode::Mode::Shadow => Mode::Shadow,
-            gateway_core::mode::Mode::Observe => Mode::Observe,
-            gateway_core::mode::Mode::Inline => Mode::Inline,
-        },
-        height: template.height,
-        prev_hash: template.prev_hash.to_string(),
-        block_version: template.version,
-        bits: template.bits.to_consensus(),
-        curtime: template.curtime,
-        coinbase_value: declared.coinbase_value,
-        tx_count: u32::try_from(declared.tx_count).unwrap_or(u32::MAX),
-        total_fees: declared.total_fees,
-        weight: declared.weight,
-        sigops_cost: declared.sigops_cost,
-        // The cost of a legacy operation is 4 (BIP 141); a coinbase has no others.
-        coinbase_sigops: u32::try_from(declared.coinbase_sigops / 4).unwrap_or(u32::MAX),
-        observed_at_ms: template.observed_at_ms,
-        gateway_instance_id: instance.as_str().to_owned(),
-        body: BodyAnnouncement::of(&body),
-    };
-    let mut lines = encode(&Message::TemplatePropose(proposal));
-    for line in body_lines(proposal_id, &body) {
-        lines.extend_from_slice(&line);
+    /// The lines of a proposal of which the verifier lacks transactions; none where nobody waits
+    /// for the verdict any more.
+    async fn propose_again(&self, need: &TxNeed) -> Vec<u8> {
+        let proposal_id = need.proposal_id;
+        let Some((work, asked_before)) = self.asked_for_more(proposal_id) else {
+            tracing::debug!(%proposal_id, "transactions needed of a proposal that is past");
+            return Vec::new();
+        };
+        tracing::debug!(%proposal_id, count = need.places.len(), "the verifier lacks transactions");
+        if let Some(sent) = lock(&self.sent).as_mut() {
+            if asked_before {
+                // What we take for known is not.
+                *sent = Sent::default();
+            }
+            let transactions = &work.template().transactions;
+            for place in &need.places {
+                let tx = place.checked_sub(1).and_then(|place| transactions.get(place as usize));
+                if let Some(tx) = tx {
+                    sent.forget(&tx.wtxid);
+                }
+            }
+        }
+        self.lines(proposal_id, work).await
     }
-    lines
+
+    fn asked_for_more(&self, proposal_id: ProposalId) -> Option<(Arc<Work>, bool)> {
+        let mut outstanding = lock(&self.outstanding);
+        let proposal = outstanding.get_mut(&proposal_id)?;
+        let asked_before = std::mem::replace(&mut proposal.asked_for_more, true);
+        let work = self.link.proposals.work(proposal.template_id)?;
+        Some((work, asked_before))
+    }
+
+    /// Made away from the event loop: a block has megabytes.
+    async fn lines(&self, proposal_id: ProposalId, work: Arc<Work>) -> Vec<u8> {
+        let link = self.link;
+        let proposer =
+            Proposer { mode: link.live.now().gateway.mode, instance: link.instance.clone() };
+        let mut sent = lock(&self.sent).take();
+        let made = offload(&link.env.cpu, move || {
+            let lines = proposal_lines(proposal_id, &work, &proposer, sent.as_mut());
+            (lines, sent)
+        });
+        let (lines, sent) = made.await;
+        if let Some(sent) = sent {
+            *lock(&self.sent) = Some(sent);
+        }
+        lines
+    }
+
+    fn report_overdue(&self) {
+        let now = self.link.clock.now().mono;
+        for (proposal_id, proposal) in lock(&self.outstanding).iter_mut() {
+            let age = now.saturating_sub(proposal.since);
+            if age >= VERDICT_OVERDUE && !std::mem::replace(&mut proposal.overdue, true) {
+                let address = &self.link.address;
+                tracing::warn!(address, %proposal_id, "the verifier owes a verdict");
+                self.link.metrics.overdue_verdicts.inc();
+            }
+        }
+    }
 }
 
 fn translate(verdict: TemplateVerdict) -> Verdict {
