@@ -8,7 +8,7 @@ use gateway_core::ids::TemplateId;
 use gateway_core::job::{CoinbaseSpec, Template, TemplateTransaction, Work};
 use gateway_core::prevhash::Input;
 use platform::{Offload, Shutdown, offload};
-use templates::client::{TemplateAnswer, TemplateClient};
+use templates::client::{Fetched, TemplateAnswer, TemplateClient};
 use tokio::sync::mpsc;
 
 use crate::config::Payout;
@@ -66,17 +66,17 @@ impl TemplateLink {
         loop {
             let after = latest.filter(|_| wait_for_next);
             match self.client.fetch(after, self.long_poll).await {
-                Ok(answer) => {
+                Ok(Fetched { template, confirmed_ago }) => {
                     self.is_up.store(true, Ordering::Relaxed);
                     if std::mem::take(&mut failing) {
                         tracing::info!("the template source answers again");
                     }
                     wait_for_next = true;
-                    let fresh = answer.filter(|answer| latest != Some(answer.template_id));
+                    let fresh = template.filter(|answer| latest != Some(answer.template_id));
                     latest = fresh.as_ref().map(|answer| answer.template_id).or(latest);
                     let input = match fresh {
                         Some(answer) => self.work(answer).await,
-                        None => Some(Input::SourceAlive),
+                        None => Some(Input::SourceAlive { confirmed_ago }),
                     };
                     let Some(input) = input else { continue };
                     if self.switch.send(input).await.is_err() {

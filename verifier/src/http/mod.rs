@@ -1,5 +1,6 @@
 //! What operators and probes are served.
 
+mod endpoints;
 mod policy;
 mod verdicts;
 
@@ -37,6 +38,7 @@ pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(async || Json(endpoints::document())))
         .merge(guarded)
         .with_state(service)
 }

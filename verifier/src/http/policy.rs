@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use policy::Policy;
 use policy::table::Problem;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::has_key;
 use super::verdicts::{TemplateQuery, not_kept};
 use crate::dry_run;
 use crate::policies::Versioned;
@@ -49,8 +51,25 @@ pub(super) async fn versions(State(service): State<Arc<Service>>) -> Response {
     Json(json!({ "in_force": in_force, "versions": versions })).into_response()
 }
 
-pub(super) async fn replace(State(service): State<Arc<Service>>, text: String) -> Response {
+pub(super) async fn replace(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    text: String,
+) -> Response {
+    let key = service.http_api_key.as_ref();
+    let has_key = key.is_some_and(|key| has_key(&headers, key.expose_secret()));
+    if !has_key && redirects_payouts(&service, &text) {
+        let error = "whom coinbases must pay changes with X-API-Key only; set http_api_key";
+        return (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response();
+    }
     outcome(&service, service.policies.replace(&text))
+}
+
+/// Whether the text is a policy that asks for other payouts than the one in force.
+fn redirects_payouts(service: &Service, text: &str) -> bool {
+    let current = service.policies.current();
+    let current = current.map(|versioned| versioned.policy.clone()).unwrap_or_default().consensus;
+    Policy::from_toml(text).is_ok_and(|policy| policy.consensus != current)
 }
 
 pub(super) async fn reload(State(service): State<Arc<Service>>) -> Response {

@@ -1,6 +1,6 @@
 //! Puts the daemon together and takes it apart again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use platform::{Env, Listener, Shutdown};
@@ -8,6 +8,7 @@ use platform::{Env, Listener, Shutdown};
 use crate::config::{Config, is_loopback};
 use crate::metrics::Metrics;
 use crate::node_rpc::NodeRpc;
+use crate::pace::{Intervals, Pace};
 use crate::service::{self, Service};
 use crate::source::{Follower, Node};
 use crate::store::Store;
@@ -44,13 +45,14 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
     let tasks = env.tasks.group();
     let env = Env { tasks: tasks.clone(), ..env };
     warn(&config, listener.as_ref());
-    let service = Arc::new(build(&env, &config, &shutdown));
+    let on_loopback = listener.local_addr().ip().is_loopback();
+    let service = Arc::new(build(&env, &config, &shutdown, on_loopback));
     for (index, node) in service.nodes.iter().enumerate() {
         let follower = Follower {
             index,
             node: Arc::clone(node),
             store: Arc::clone(&service.store),
-            poll_interval: config.poll_interval,
+            pace: Arc::clone(&service.pace),
         };
         drop(env.tasks.spawn("node_follower", follower.run(shutdown.clone())));
     }
@@ -60,7 +62,7 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
     Ok(())
 }
 
-fn build(env: &Env, config: &Config, shutdown: &Shutdown) -> Service {
+fn build(env: &Env, config: &Config, shutdown: &Shutdown, on_loopback: bool) -> Service {
     let names: Vec<String> = config.nodes.iter().map(|node| node.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let nodes = config
@@ -75,20 +77,19 @@ fn build(env: &Env, config: &Config, shutdown: &Shutdown) -> Service {
             })
         })
         .collect();
-    let store = Arc::new(Store::new(
-        &names,
-        Arc::clone(&env.wall),
-        Arc::clone(&metrics),
-        config.refresh_interval,
-        3 * config.poll_interval + config.rpc_timeout,
-    ));
+    let intervals = Intervals { poll: config.poll_interval, refresh: config.refresh_interval };
+    let pace = Arc::new(Pace::new(intervals, config.rpc_timeout));
+    let (wall, of_store) = (Arc::clone(&env.wall), Arc::clone(&metrics));
+    let store = Arc::new(Store::new(&names, wall, of_store, Arc::clone(&pace)));
     Service {
         store,
+        pace,
         nodes,
         metrics,
         tasks: env.tasks.clone(),
-        settings: config.settings().to_vec(),
+        settings: Mutex::new(config.settings().to_vec()),
         api_key: config.http_api_key.clone(),
+        on_loopback,
         shutdown: shutdown.clone(),
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use platform::Env;
 use platform::http_client::{HttpClient, HttpError};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::wire::ErrorBody;
 pub use crate::wire::{BlockSubmission, NodeResult, SubmitAnswer, TemplateAnswer, TemplateId};
+use crate::wire::{CONFIRMED_AGO_HEADER, ErrorBody};
 
 /// The largest template answer taken: a block of 4 MB is 8 MB of hex, and its smallest
 /// transactions carry about as much JSON around them again.
@@ -74,6 +74,16 @@ impl ClientError {
     }
 }
 
+/// What a template-manager gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The template; `None`: there is none but that which is known.
+    pub template: Option<TemplateAnswer>,
+    /// How long before the answer a node last confirmed the current template; zero where the
+    /// source does not say.
+    pub confirmed_ago: Duration,
+}
+
 /// Asks one template-manager.
 #[derive(Clone)]
 pub struct TemplateClient {
@@ -97,23 +107,27 @@ impl TemplateClient {
     }
 
     /// The current template; with `after`, waits up to `wait` for one with another id.
-    /// `None`: nothing new in that time.
+    ///
+    /// # Errors
+    /// [`ClientError::NoTemplate`] also where a template is there, but no node has confirmed it for
+    /// too long.
     pub async fn fetch(
         &self,
         after: Option<TemplateId>,
         wait: Duration,
-    ) -> Result<Option<TemplateAnswer>, ClientError> {
+    ) -> Result<Fetched, ClientError> {
         let url = match after {
             Some(id) => format!("{}/template?after={id}&wait_ms={}", self.base, wait.as_millis()),
             None => format!("{}/template", self.base),
         };
         let timeout = self.timeout + if after.is_some() { wait } else { Duration::ZERO };
-        let (status, body) =
+        let (status, headers, body) =
             self.send(Method::GET, &url, Bytes::new(), timeout, MAX_TEMPLATE_BYTES).await?;
+        let fetched = |template| Fetched { template, confirmed_ago: confirmed_ago(&headers) };
         match status {
-            StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::NO_CONTENT => Ok(fetched(None)),
             StatusCode::OK => TemplateAnswer::parse(&body)
-                .map(Some)
+                .map(|template| fetched(Some(template)))
                 .map_err(|error| self.malformed("template", error)),
             StatusCode::SERVICE_UNAVAILABLE => Err(ClientError::NoTemplate {
                 url: self.base.clone(),
@@ -127,7 +141,7 @@ impl TemplateClient {
     pub async fn submit_block(&self, block: &BlockSubmission) -> Result<SubmitAnswer, ClientError> {
         let url = format!("{}/block", self.base);
         let body = serde_json::to_vec(block).expect("texts and numbers always encode").into();
-        let (status, body) =
+        let (status, _, body) =
             self.send(Method::POST, &url, body, self.timeout, MAX_SUBMIT_ANSWER_BYTES).await?;
         if status != StatusCode::OK {
             return Err(self.status(status, &body));
@@ -142,7 +156,7 @@ impl TemplateClient {
         body: Bytes,
         timeout: Duration,
         max_body_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), ClientError> {
         let mut request = Request::builder().method(method).uri(url);
         if !body.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
@@ -158,7 +172,8 @@ impl TemplateClient {
             .send(request, timeout, max_body_bytes)
             .await
             .map_err(|error| ClientError::Http { url: self.base.clone(), error })?;
-        Ok((answer.status(), answer.into_body()))
+        let (head, body) = answer.into_parts();
+        Ok((head.status, head.headers, body))
     }
 
     fn status(&self, status: StatusCode, body: &[u8]) -> ClientError {
@@ -172,6 +187,11 @@ impl TemplateClient {
     fn malformed(&self, expected: &'static str, error: serde_json::Error) -> ClientError {
         ClientError::Malformed { url: self.base.clone(), expected, error }
     }
+}
+
+fn confirmed_ago(headers: &HeaderMap) -> Duration {
+    let millis = headers.get(CONFIRMED_AGO_HEADER).and_then(|value| value.to_str().ok());
+    millis.and_then(|millis| millis.parse().ok()).map_or(Duration::ZERO, Duration::from_millis)
 }
 
 fn error_message(body: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! The HTTP interface.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,20 +10,21 @@ use axum::extract::{DefaultBodyLimit, Json, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use platform::{Shutdown, Tasks};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
 
 use crate::blocks;
-use crate::config::Setting;
+use crate::config::{Origin, Setting};
+use crate::endpoints;
 use crate::metrics::Metrics;
+use crate::pace::{POLL_INTERVAL_MS, Pace, REFRESH_INTERVAL_MS};
 use crate::source::Node;
-use crate::store::{Announced, Store};
-use crate::wire::{BlockSubmission, ErrorBody, TemplateId};
+use crate::store::{Announced, Confirmed, Store};
+use crate::wire::{BlockSubmission, CONFIRMED_AGO_HEADER, ErrorBody, TemplateId};
 
 /// The longest a client may wait for a template.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -36,8 +37,10 @@ pub(crate) struct Service {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: Tasks,
-    pub(crate) settings: Vec<Setting>,
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) settings: Mutex<Vec<Setting>>,
     pub(crate) api_key: Option<SecretString>,
+    pub(crate) on_loopback: bool,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -46,13 +49,15 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/template", get(template))
         .route("/block", post(block).layer(DefaultBodyLimit::max(MAX_BLOCK_BODY_BYTES)))
         .route("/mempool", get(mempool))
-        .route("/settings", get(settings))
+        .route("/notify", post(notify))
+        .route("/settings", get(settings).put(change_settings))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), require_key));
     Router::new()
         .merge(guarded)
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(async || Json(endpoints::document())))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is no such path"))
         .with_state(service)
 }
@@ -63,7 +68,13 @@ async fn require_key(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(key) = &service.api_key else { return next.run(request).await };
+    let Some(key) = &service.api_key else {
+        // Off loopback the operator allowed reading without a key, and that only.
+        if service.on_loopback || request.method() == Method::GET {
+            return next.run(request).await;
+        }
+        return error(StatusCode::UNAUTHORIZED, "set http_api_key: nothing changes without one");
+    };
     let given = headers.get("x-api-key").map_or(&[][..], HeaderValue::as_bytes);
     if bool::from(key.expose_secret().as_bytes().ct_eq(given)) {
         return next.run(request).await;
@@ -87,7 +98,7 @@ async fn template(
     let is_new = |current: &Option<Arc<Announced>>| {
         current.as_ref().is_some_and(|current| Some(current.answer.template_id) != query.after)
     };
-    if query.after.is_some() && !is_new(&templates.borrow()) {
+    if query.after.is_some() && !is_new(&templates.borrow()) && service.store.is_fresh() {
         let wait = Duration::from_millis(query.wait_ms).min(MAX_WAIT);
         let _waiter = Waiter::new(&service.metrics);
         tokio::select! {
@@ -99,16 +110,36 @@ async fn template(
             () = tokio::time::sleep(wait) => {}
         }
     }
-    match service.store.current() {
-        None => error(StatusCode::SERVICE_UNAVAILABLE, &missing(&service).join("; ")),
-        Some(current) if Some(current.answer.template_id) == query.after => {
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Some(current) => {
+    let confirmed = service.store.confirmed();
+    match (service.store.current(), confirmed) {
+        (Some(current), Some(confirmed)) if service.store.is_fresh() => {
+            let ago = HeaderValue::from(confirmed.ago.as_millis() as u64);
+            let ago = [(CONFIRMED_AGO_HEADER, ago)];
+            if Some(current.answer.template_id) == query.after {
+                return (StatusCode::NO_CONTENT, ago).into_response();
+            }
             let body = Body::from(current.body.clone());
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            (ago, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
+        _ => no_template(&service, confirmed),
     }
+}
+
+/// Why there is no template to be relied on, and since when.
+fn no_template(service: &Service, confirmed: Option<Confirmed>) -> Response {
+    let body = ErrorBody {
+        error: missing(service).join("; "),
+        age_ms: confirmed.map(|confirmed| confirmed.ago.as_millis() as u64),
+        confirmed_at_ms: confirmed.map(|confirmed| confirmed.at_ms),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+}
+
+/// The node behind the caller has a new tip: `-blocknotify` calls this. Every node is asked for a
+/// template at once.
+async fn notify(State(service): State<Arc<Service>>) -> Response {
+    service.pace.call();
+    (StatusCode::ACCEPTED, Json(json!({ "nodes_asked": service.nodes.len() }))).into_response()
 }
 
 /// Counts one waiting client for as long as it lives.
@@ -185,14 +216,64 @@ async fn mempool(
 }
 
 async fn settings(State(service): State<Arc<Service>>) -> Response {
-    let settings: serde_json::Map<String, Value> = service
-        .settings
+    let settings = service.settings.lock().unwrap_or_else(PoisonError::into_inner);
+    let settings: serde_json::Map<String, Value> = settings
         .iter()
         .map(|setting| {
             (setting.key.clone(), json!({ "value": setting.value, "from": setting.origin }))
         })
         .collect();
     Json(settings).into_response()
+}
+
+/// What may be changed while the program runs; the rest takes a restart.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    poll_interval_ms: Option<u64>,
+    refresh_interval_ms: Option<u64>,
+}
+
+/// Settings are changed by whoever has the key, on loopback too.
+async fn change_settings(
+    State(service): State<Arc<Service>>,
+    body: Result<Json<Change>, JsonRejection>,
+) -> Response {
+    if service.api_key.is_none() {
+        return error(StatusCode::FORBIDDEN, "set http_api_key: settings change with a key only");
+    }
+    let change = match body {
+        Ok(Json(change)) => change,
+        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
+    };
+    let wanted = [
+        ("poll_interval_ms", change.poll_interval_ms, POLL_INTERVAL_MS),
+        ("refresh_interval_ms", change.refresh_interval_ms, REFRESH_INTERVAL_MS),
+    ];
+    for (key, value, range) in &wanted {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            let (least, most) = (range.start(), range.end());
+            let text = format!("{key}: must be from {least} to {most}");
+            return error(StatusCode::UNPROCESSABLE_ENTITY, &text);
+        }
+    }
+    service.pace.change(|intervals| {
+        let set = |of: &mut Duration, to: Option<u64>| *of = to.map_or(*of, Duration::from_millis);
+        set(&mut intervals.poll, change.poll_interval_ms);
+        set(&mut intervals.refresh, change.refresh_interval_ms);
+    });
+    show_changed(&service, wanted.into_iter().filter_map(|(key, value, _)| Some((key, value?))));
+    settings(State(service)).await
+}
+
+fn show_changed(service: &Service, changes: impl Iterator<Item = (&'static str, u64)>) {
+    let mut settings = service.settings.lock().unwrap_or_else(PoisonError::into_inner);
+    for (key, value) in changes {
+        tracing::info!(key, value, "setting changed over HTTP");
+        for setting in settings.iter_mut().filter(|setting| setting.key == key) {
+            (setting.value, setting.origin) = (value.to_string(), Origin::Api);
+        }
+    }
 }
 
 async fn ready(State(service): State<Arc<Service>>) -> Response {
@@ -202,7 +283,14 @@ async fn ready(State(service): State<Arc<Service>>) -> Response {
         .store
         .health()
         .into_iter()
-        .map(|node| json!({ "node": node.name, "error": node.error }))
+        .map(|node| {
+            json!({
+                "node": node.name,
+                "error": node.error,
+                "answered_ago_ms": node.answered_ago.map(|ago| ago.as_millis() as u64),
+                "tip_lag_ms": node.tip_lag.as_millis() as u64,
+            })
+        })
         .collect();
     (status, Json(json!({ "ready": missing.is_empty(), "missing": missing, "nodes": nodes })))
         .into_response()
@@ -217,10 +305,13 @@ fn missing(service: &Service) -> Vec<String> {
     }
     match service.store.current() {
         None => missing.push("no node has given a template yet".to_owned()),
-        Some(current) if !service.store.is_fresh() => missing.push(format!(
-            "no node has confirmed the template for {} s",
-            (Instant::now() - current.observed).as_secs()
-        )),
+        Some(current) if !service.store.is_fresh() => {
+            let confirmed = service.store.confirmed();
+            let ago =
+                confirmed.map_or_else(|| current.observed.elapsed(), |confirmed| confirmed.ago);
+            let ago = ago.as_secs();
+            missing.push(format!("no node has confirmed the template for {ago} s"));
+        }
         Some(_) => {}
     }
     if !missing.is_empty() || health.iter().all(|node| node.error.is_some()) {
@@ -240,5 +331,5 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response {
 }
 
 fn error(status: StatusCode, message: &str) -> Response {
-    (status, Json(ErrorBody { error: message.to_owned() })).into_response()
+    (status, Json(ErrorBody::new(message))).into_response()
 }

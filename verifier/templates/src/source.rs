@@ -8,11 +8,13 @@ use bytes::Bytes;
 use platform::Shutdown;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gbt::GbtError;
 use crate::metrics::Metrics;
 use crate::node_rpc::{NodeRpc, RpcError};
+use crate::pace::Pace;
 use crate::store::{Observation, Store};
 
 /// The waits after failures double from the first to the last.
@@ -114,31 +116,33 @@ pub(crate) struct Follower {
     pub(crate) index: usize,
     pub(crate) node: Arc<Node>,
     pub(crate) store: Arc<Store>,
-    pub(crate) poll_interval: Duration,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Follower {
     /// Follows the node, through its failures, until shutdown.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         let mut backoff = Backoff(FIRST_BACKOFF);
+        let mut calls = self.pace.calls();
         loop {
             let error = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                error = self.follow(&mut backoff) => error,
+                error = self.follow(&mut backoff, &mut calls) => error,
             };
             self.store.failed(self.index, error.kind(), error.to_string());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
+                _ = calls.changed() => {}
                 () = tokio::time::sleep(backoff.next()) => {}
             }
         }
     }
 
     /// Follows the node until it fails.
-    async fn follow(&self, backoff: &mut Backoff) -> SourceError {
-        match self.try_follow(backoff).await {
+    async fn follow(&self, backoff: &mut Backoff, calls: &mut watch::Receiver<u64>) -> SourceError {
+        match self.try_follow(backoff, calls).await {
             Ok(never) => match never {},
             Err(error) => error,
         }
@@ -147,6 +151,7 @@ impl Follower {
     async fn try_follow(
         &self,
         backoff: &mut Backoff,
+        calls: &mut watch::Receiver<u64>,
     ) -> Result<std::convert::Infallible, SourceError> {
         let chain = self.node.chain().await?;
         self.store
@@ -158,7 +163,8 @@ impl Follower {
         backoff.reset();
         let mut long_backoff = Backoff(FIRST_BACKOFF);
         let mut long = Box::pin(self.long_poll(&rules, longpollid, Duration::ZERO));
-        let mut poll = Box::pin(self.poll(&rules));
+        let mut poll = Box::pin(self.poll(&rules, self.pace.poll_interval()));
+        let mut called = false;
         loop {
             tokio::select! {
                 biased;
@@ -183,16 +189,23 @@ impl Follower {
                     };
                     long = Box::pin(self.long_poll(&rules, longpollid, wait));
                     // A plain poll asked before this may be answered after it, with the old tip.
-                    poll = Box::pin(self.poll(&rules));
+                    called = false;
+                    poll = Box::pin(self.poll(&rules, self.pace.poll_interval()));
+                }
+                // One call at a time: however often it is called, an answer comes.
+                _ = calls.changed(), if !called => {
+                    called = true;
+                    poll = Box::pin(self.poll(&rules, Duration::ZERO));
                 }
                 template = &mut poll => {
+                    called = false;
                     let (polled_tip, longpollid) = self.take(template?).await?;
                     if polled_tip != tip {
                         // The long poll waits for a tip that came: it hangs, or is answered now.
                         tip = polled_tip;
                         long = Box::pin(self.long_poll(&rules, longpollid, Duration::ZERO));
                     }
-                    poll = Box::pin(self.poll(&rules));
+                    poll = Box::pin(self.poll(&rules, self.pace.poll_interval()));
                 }
             }
         }
@@ -213,8 +226,8 @@ impl Follower {
         Ok(next)
     }
 
-    async fn poll(&self, rules: &Value) -> Result<Bytes, RpcError> {
-        tokio::time::sleep(self.poll_interval).await;
+    async fn poll(&self, rules: &Value, wait: Duration) -> Result<Bytes, RpcError> {
+        tokio::time::sleep(wait).await;
         self.template(rules).await
     }
 

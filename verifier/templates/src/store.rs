@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::gbt::{GbtError, TemplateView};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::wire::{TemplateAnswer, TemplateId};
 
 /// How many tips are remembered, to tell which node was first.
@@ -62,14 +63,23 @@ pub(crate) struct NodeHealth {
     pub(crate) name: String,
     /// Why the last exchange with it gave no template.
     pub(crate) error: Option<String>,
+    /// How long ago it gave its last template.
+    pub(crate) answered_ago: Option<Duration>,
+    /// How much later than the first node it told of its tip; zero for the first.
+    pub(crate) tip_lag: Duration,
+}
+
+/// When a node last gave a template on the current tip.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) ago: Duration,
+    pub(crate) at_ms: u64,
 }
 
 pub(crate) struct Store {
     wall: Arc<dyn Wall>,
     metrics: Arc<Metrics>,
-    refresh_interval: Duration,
-    /// A node that has answered nothing for so long yields to any other.
-    fresh_for: Duration,
+    pace: Arc<Pace>,
     state: Mutex<State>,
     current: watch::Sender<Option<Arc<Announced>>>,
 }
@@ -88,6 +98,16 @@ struct Node {
     latest: Option<Observation>,
 }
 
+/// What a node's tip is.
+enum Seen {
+    /// The one that it had.
+    Same,
+    /// One that no node has told of yet.
+    First,
+    /// One that another told of, so long before.
+    After(Duration),
+}
+
 struct Tip {
     hash: BlockHash,
     order: u64,
@@ -99,8 +119,7 @@ impl Store {
         nodes: &[String],
         wall: Arc<dyn Wall>,
         metrics: Arc<Metrics>,
-        refresh_interval: Duration,
-        fresh_for: Duration,
+        pace: Arc<Pace>,
     ) -> Self {
         let nodes = nodes
             .iter()
@@ -108,6 +127,8 @@ impl Store {
                 health: NodeHealth {
                     name: name.clone(),
                     error: Some("has not answered yet".to_owned()),
+                    answered_ago: None,
+                    tip_lag: Duration::ZERO,
                 },
                 latest: None,
             })
@@ -119,14 +140,7 @@ impl Store {
             tips: VecDeque::new(),
             tips_seen: 0,
         };
-        Self {
-            wall,
-            metrics,
-            refresh_interval,
-            fresh_for,
-            state: Mutex::new(state),
-            current: watch::Sender::new(None),
-        }
+        Self { wall, metrics, pace, state: Mutex::new(state), current: watch::Sender::new(None) }
     }
 
     /// Changes with each announced template.
@@ -140,15 +154,26 @@ impl Store {
 
     /// How the nodes do, in the order of the configuration.
     pub(crate) fn health(&self) -> Vec<NodeHealth> {
-        self.lock().nodes.iter().map(|node| node.health.clone()).collect()
+        let now = Instant::now();
+        let health = |node: &Node| NodeHealth {
+            answered_ago: node.latest.as_ref().map(|latest| now - latest.observed),
+            ..node.health.clone()
+        };
+        self.lock().nodes.iter().map(health).collect()
+    }
+
+    /// When the current template's tip was last confirmed by a node; `None` without a template.
+    pub(crate) fn confirmed(&self) -> Option<Confirmed> {
+        let (now, tip) = (Instant::now(), self.current()?.tip);
+        let state = self.lock();
+        let on_tip = state.nodes.iter().filter_map(|node| node.latest.as_ref());
+        let latest = on_tip.filter(|latest| latest.tip == tip).max_by_key(|latest| latest.observed);
+        latest.map(|latest| Confirmed { ago: now - latest.observed, at_ms: latest.observed_at_ms })
     }
 
     /// Whether some node has confirmed the current template lately.
     pub(crate) fn is_fresh(&self) -> bool {
-        let now = Instant::now();
-        self.lock().nodes.iter().any(|node| {
-            node.latest.as_ref().is_some_and(|latest| now - latest.observed <= self.fresh_for)
-        })
+        self.confirmed().is_some_and(|confirmed| confirmed.ago <= self.pace.fresh_for())
     }
 
     /// The first node to tell its chain decides; the error is that chain.
@@ -169,8 +194,13 @@ impl Store {
         let mut state = self.lock();
         let state = &mut *state;
         let name = state.nodes[node].health.name.clone();
-        if let Some(lag) = state.see_tip(node, &observation) {
-            self.metrics.tip_lag(&name, lag);
+        match state.see_tip(node, &observation) {
+            Seen::Same => {}
+            Seen::First => state.nodes[node].health.tip_lag = Duration::ZERO,
+            Seen::After(lag) => {
+                state.nodes[node].health.tip_lag = lag;
+                self.metrics.tip_lag(&name, lag);
+            }
         }
         state.nodes[node].health.error = None;
         state.nodes[node].latest = Some(observation);
@@ -202,12 +232,14 @@ impl Store {
     /// Announces the best of the nodes' templates unless clients have it already.
     fn settle(&self, state: &mut State) {
         let current = self.current();
-        let Some(node) = state.best(current.as_deref(), self.fresh_for) else { return };
+        let Some(node) = state.best(current.as_deref(), self.pace.fresh_for()) else { return };
         let latest = state.nodes[node].latest.as_ref().expect("the best node has a template");
         let cause = match &current {
             Some(current) if current.tip != latest.tip => "tip",
             Some(current) if current.digest != latest.digest => "transactions",
-            Some(current) if latest.observed - current.observed >= self.refresh_interval => "time",
+            Some(current) if latest.observed - current.observed >= self.pace.refresh_interval() => {
+                "time"
+            }
             Some(_) => return,
             None => "first",
         };
@@ -251,14 +283,14 @@ impl Store {
 }
 
 impl State {
-    /// Remembers a tip. Returns how late this node is where another told of it before.
-    fn see_tip(&mut self, node: usize, observation: &Observation) -> Option<Duration> {
+    /// Remembers a tip, and tells whether another node told of it before.
+    fn see_tip(&mut self, node: usize, observation: &Observation) -> Seen {
         let before = self.nodes[node].latest.as_ref().map(|latest| latest.tip);
         if before == Some(observation.tip) {
-            return None;
+            return Seen::Same;
         }
         if let Some(tip) = self.tips.iter().find(|tip| tip.hash == observation.tip) {
-            return Some(observation.observed - tip.first_seen);
+            return Seen::After(observation.observed - tip.first_seen);
         }
         if self.tips.len() == MAX_TIPS {
             self.tips.pop_front();
@@ -269,7 +301,7 @@ impl State {
             first_seen: observation.observed,
         });
         self.tips_seen += 1;
-        None
+        Seen::First
     }
 
     /// The node whose template is worked on: one that answers, with the highest tip, of equal

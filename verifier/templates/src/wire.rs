@@ -166,10 +166,26 @@ impl NodeResult {
     }
 }
 
+/// The header of `GET /template` that tells how long ago, in milliseconds, a node last confirmed
+/// the template.
+pub(crate) const CONFIRMED_AGO_HEADER: &str = "x-confirmed-ago-ms";
+
 /// An answer that is no success.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
     pub(crate) error: String,
+    /// How long ago a node last confirmed the template that is not given any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) age_ms: Option<u64>,
+    /// When that was, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirmed_at_ms: Option<u64>,
+}
+
+impl ErrorBody {
+    pub(crate) fn new(error: &str) -> Self {
+        Self { error: error.to_owned(), age_ms: None, confirmed_at_ms: None }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod world;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::Value;
 use templates::client::{BlockSubmission, ClientError, TemplateAnswer, TemplateId};
 use tokio::time::Instant;
 use world::{DAEMON, FakeNode, START_MS, World, hash};
@@ -13,11 +14,12 @@ use world::{DAEMON, FakeNode, START_MS, World, hash};
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn current(world: &World) -> TemplateAnswer {
-    world.client.fetch(None, Duration::ZERO).await.unwrap().expect("a template without `after`")
+    let fetched = world.client.fetch(None, Duration::ZERO).await.unwrap();
+    fetched.template.expect("a template without `after`")
 }
 
 async fn next(world: &World, after: &TemplateAnswer, wait: Duration) -> Option<TemplateAnswer> {
-    world.client.fetch(Some(after.template_id), wait).await.unwrap()
+    world.client.fetch(Some(after.template_id), wait).await.unwrap().template
 }
 
 fn tip(answer: &TemplateAnswer) -> String {
@@ -139,8 +141,103 @@ async fn a_node_that_goes_away_makes_the_template_stale() {
     let (status, body) = world.get("/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains("no node has confirmed the template for "), "{body}");
-    // The client judges the age by itself: the template stays, with the time it was received.
-    assert_eq!(current(&world).await.observed_at_ms, START_MS);
+    // Nobody is given work that no node vouches for, waiting or not.
+    for path in ["/template", &format!("/template?after={START_MS}&wait_ms=30000")] {
+        let started = Instant::now();
+        let (status, body) = world.get(path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(started.elapsed(), Duration::ZERO, "{path}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let error = body["error"].as_str().unwrap();
+        assert!(error.contains("no node has confirmed the template for 10 s"), "{error}");
+        assert!(error.contains("a: unreachable: "), "{error}");
+        assert_eq!(
+            (body["age_ms"].as_u64(), &body["confirmed_at_ms"]),
+            (Some(10_000), &START_MS.into())
+        );
+    }
+    let _node = node.start(&world.env, "a").await;
+    world.pass(6 * SECOND).await;
+    let fetched = world.client.fetch(None, Duration::ZERO).await.unwrap();
+    assert_eq!(fetched.template.unwrap().template_id, TemplateId(START_MS));
+    assert!(fetched.confirmed_ago <= SECOND, "{:?}", fetched.confirmed_ago);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_learns_how_long_ago_the_template_was_confirmed() {
+    let mut world = World::new();
+    let node = FakeNode::new().start(&world.env, "a").await;
+    world.start(&["a"], "poll_interval_ms = 4000\nrpc_timeout_ms = 1000");
+    world.pass(SECOND).await;
+    let first = current(&world).await;
+    // Confirmed at 0 s, 4 s, 8 s, and gone from then on.
+    world.pass(7 * SECOND + Duration::from_millis(1)).await;
+    node.stop();
+    let fetched = world.client.fetch(Some(first.template_id), 3 * SECOND).await.unwrap();
+    assert_eq!(fetched.template, None);
+    assert_eq!(fetched.confirmed_ago.as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notified_tip_is_there_at_once() {
+    let mut world = World::new();
+    let node = FakeNode::new();
+    node.set(|chain| chain.long_poll = false);
+    let node = node.start(&world.env, "a").await;
+    world.start(&["a"], "poll_interval_ms = 60000");
+    world.pass(SECOND).await;
+    let first = current(&world).await;
+    node.mine(2);
+    assert_eq!(next(&world, &first, SECOND).await, None, "nobody told of it");
+    let (status, _) = world.send("POST", "/notify?hash=00", "", "").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let second = next(&world, &first, Duration::from_millis(10)).await.expect("the tip moved");
+    assert_eq!(tip(&second), hash(2));
+
+    // However often it is called, the answer comes.
+    node.set(|chain| chain.template_delay = SECOND);
+    node.mine(3);
+    for _ in 0..20 {
+        world.send("POST", "/notify", "", "").await;
+        world.pass(Duration::from_millis(100)).await;
+    }
+    assert_eq!(tip(&current(&world).await), hash(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_change_while_it_runs_for_whoever_has_the_key() {
+    let mut world = World::new();
+    let node = FakeNode::new().start(&world.env, "a").await;
+    world.start(&["a"], "poll_interval_ms = 60000\nhttp_api_key = \"open sesame\"");
+    world.pass(SECOND).await;
+    let change = r#"{"poll_interval_ms":200}"#;
+    let put = |key: &'static str, body: &'static str| world.send("PUT", "/settings", key, body);
+    assert_eq!(put("", change).await.0, StatusCode::UNAUTHORIZED);
+    for (body, text) in [
+        (r#"{"poll_interval_ms":1}"#, "poll_interval_ms: must be from 50 to 60000"),
+        (r#"{"payout_script":"51"}"#, "unknown field `payout_script`"),
+    ] {
+        let (status, answer) = put("open sesame", body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer.contains(text), "{answer}");
+    }
+    let (status, answer) = put("open sesame", change).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(answer.contains(r#""poll_interval_ms":{"from":"api","value":"200"}"#), "{answer}");
+    node.set(|chain| chain.fees = 9);
+    world.pass(SECOND).await;
+    let (_, template) = world.get_with_key("/template", "open sesame").await;
+    assert!(template.contains("5000000009"), "{template}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_key_no_setting_changes() {
+    let mut world = World::new();
+    let _node = FakeNode::new().start(&world.env, "a").await;
+    world.start(&["a"], "");
+    world.pass(SECOND).await;
+    let (status, body) = world.send("PUT", "/settings", "", r#"{"poll_interval_ms":200}"#).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,4 +411,28 @@ async fn with_a_key_only_the_probes_are_open() {
         assert_eq!(world.get(path).await.0, StatusCode::OK, "{path}");
     }
     assert_eq!(world.get("/nothing").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_documented_endpoint_is_served_with_the_documented_guard() {
+    let mut world = World::new();
+    let _node = FakeNode::new().start(&world.env, "a").await;
+    world.start(&["a"], "http_api_key = \"open sesame\"");
+    world.pass(SECOND).await;
+    let (_, document) = world.get("/openapi.json").await;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let mut count = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = method.to_uppercase();
+            let (status, _) = world.send(&method, path, "open sesame", "").await;
+            let served = ![StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status);
+            assert!(served, "{method} {path}: {status}");
+            let (status, _) = world.send(&method, path, "wrong", "").await;
+            let guarded = status == StatusCode::UNAUTHORIZED;
+            assert_eq!(guarded, !operation["security"].is_null(), "{method} {path}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 10);
 }

@@ -53,7 +53,11 @@ pub enum Input {
     /// The source has a new template.
     Template(Arc<Work>),
     /// The source was reached and has nothing newer than what it gave last.
-    SourceAlive,
+    SourceAlive {
+        /// How long ago the node behind it said so; a source that lives before a dead node vouches
+        /// for nothing.
+        confirmed_ago: Duration,
+    },
     /// The verifier judged a proposal.
     Verdict {
         /// The template that was proposed.

@@ -97,11 +97,11 @@ impl Switch {
         match input {
             Input::Template(work) => {
                 self.expire(now, false);
-                self.source_heard(now);
+                self.source_heard(now.mono, now);
                 self.template(&work, now);
             }
-            Input::SourceAlive => {
-                self.source_heard(now);
+            Input::SourceAlive { confirmed_ago } => {
+                self.source_heard(now.mono.saturating_sub(confirmed_ago), now);
                 if let Some(latest) = &mut self.source.latest {
                     latest.age_on_arrival = Duration::ZERO;
                 }
@@ -386,9 +386,11 @@ impl Switch {
         }
     }
 
-    fn source_heard(&mut self, now: Moment) {
-        self.source.heard = now.mono;
-        if !self.source.available {
+    /// The source spoke of what was so at `heard`.
+    fn source_heard(&mut self, heard: Duration, now: Moment) {
+        self.source.heard = self.source.heard.max(heard);
+        let is_current = self.source.heard + self.settings.upstream_stale_max > now.mono;
+        if !self.source.available && is_current {
             self.source.available = true;
             self.outputs.push_back(Output::Upstream(true));
             self.resume(now);

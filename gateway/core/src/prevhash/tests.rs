@@ -275,7 +275,7 @@ fn a_template_that_grew_old_before_its_verdict_is_stale() {
     rig.template(1001, 3, 2);
     rig.run_until(6000);
     for ms in (10_000..70_000).step_by(10_000) {
-        rig.input(ms, Input::SourceAlive);
+        rig.input(ms, alive(0));
     }
     assert_eq!(rig.verdict(61_001, 2, true), ["verdict 2 template_stale", "rejected 2"]);
     assert_eq!(
@@ -365,7 +365,7 @@ fn a_silent_source_is_unavailable_and_the_policy_decides_for_the_miners(
     rig.template(0, 1, 1);
     rig.verdict(0, 1, true);
     assert_eq!(rig.run_until(40_000), expected);
-    let back = rig.input(41_000, Input::SourceAlive);
+    let back = rig.input(41_000, alive(0));
     match policy {
         UpstreamFailurePolicy::FailClosed => {
             assert_eq!(back, ["upstream true", "propose 1"]);
@@ -399,6 +399,26 @@ fn without_a_source_a_late_verdict_publishes_nothing() {
     rig.run_until(31_000);
     assert_eq!(rig.verdict(31_001, 2, true), ["verdict 2 ok", "ignored 2 older_template"]);
     assert_eq!(rig.published(), None);
+}
+
+/// The source was reached, and its node said so this long ago.
+fn alive(ms_ago: u64) -> Input {
+    Input::SourceAlive { confirmed_ago: Duration::from_millis(ms_ago) }
+}
+
+#[test]
+fn a_source_that_lives_before_a_dead_node_counts_as_gone() {
+    let mut rig = Rig::serving();
+    // Its node spoke last at 2 s.
+    for ms in [4_000, 12_000, 22_000, 31_000] {
+        assert_eq!(rig.input(ms, alive(ms - 2_000)), Vec::<String>::new());
+    }
+    assert_eq!(
+        rig.run_until(32_000),
+        ["32000: upstream false", "32000: disconnect 01 upstream_unavailable"]
+    );
+    assert_eq!(rig.input(40_000, alive(38_000)), Vec::<String>::new());
+    assert_eq!(rig.input(41_000, alive(1_000)), ["upstream true", "propose 1"]);
 }
 
 #[derive(Clone, Debug)]

@@ -15,6 +15,8 @@ pub use keys::{KEYS, Key, NODE_KEYS};
 pub use reader::Origin;
 use reader::Reader;
 
+use crate::pace::{POLL_INTERVAL_MS, REFRESH_INTERVAL_MS};
+
 /// Serves HTTP off loopback although no key is configured. Loud: it is warned about at start.
 pub const ALLOW_NO_API_KEY: &str = "VELDRA_ALLOW_NO_API_KEY";
 
@@ -118,8 +120,8 @@ impl Config {
         let mut reader = Reader::new(text, environment, storage)?;
         let http_addr = reader.text(&KEYS, "http_addr");
         let http_api_key = reader.secret("http_api_key");
-        let poll_interval = reader.millis("poll_interval_ms", 50..=60_000);
-        let refresh_interval = reader.millis("refresh_interval_ms", 1_000..=600_000);
+        let poll_interval = reader.millis("poll_interval_ms", POLL_INTERVAL_MS);
+        let refresh_interval = reader.millis("refresh_interval_ms", REFRESH_INTERVAL_MS);
         let rpc_timeout = reader.millis("rpc_timeout_ms", 100..=600_000);
         let log_format = match reader.text(&KEYS, "log_format").as_str() {
             "text" => LogFormat::Text,

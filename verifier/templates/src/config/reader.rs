@@ -26,6 +26,8 @@ pub enum Origin {
     File,
     /// An environment variable.
     Environment,
+    /// The HTTP interface, while the program runs.
+    Api,
 }
 
 impl fmt::Display for Origin {
@@ -34,6 +36,7 @@ impl fmt::Display for Origin {
             Self::Default => "default",
             Self::File => "file",
             Self::Environment => "environment",
+            Self::Api => "api",
         })
     }
 }

@@ -83,10 +83,23 @@ impl World {
     }
 
     pub(crate) async fn get_with_key(&self, path: &str, key: &str) -> (StatusCode, String) {
+        self.send("GET", path, key, "").await
+    }
+
+    /// Any request to the daemon: status and body.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        key: &str,
+        body: &str,
+    ) -> (StatusCode, String) {
         let request = Request::builder()
+            .method(method)
             .uri(format!("http://{DAEMON}{path}"))
             .header("x-api-key", key)
-            .body(Full::new(Bytes::new()))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .unwrap();
         let answer = HttpClient::new(&self.env)
             .send(request, Duration::from_secs(120), 1 << 20)
