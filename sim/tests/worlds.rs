@@ -71,7 +71,7 @@ fn a_wrong_key_of_a_program_is_named() {
 fn promises_survive_chaos() {
     let scenario = scenario(
         "sim = { duration = \"60s\" }\ntopology = { miners = 6 }\n\
-         chaos = { families = [\"crash\", \"cut\", \"pool_5xx\", \"pool_slow\", \"rst\", \"slow_verdict\"], \
+         chaos = { families = [\"all\"], \
          rate = \"0.3/s\", quiet_tail = \"20s\" }\n\
          links = { default = { latency = { uniform = [\"300us\", \"8ms\"] }, chunk = \"1..1460\" } }\n\
          [[miners]]\nkind = \"standard\"\n\

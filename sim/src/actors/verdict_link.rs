@@ -15,15 +15,38 @@ use platform::{Env, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use verifier_protocol::{Body, BodyAssembler, LineDecoder, Message, decode};
+use verifier_protocol::{
+    Body, BodyAssembler, LineDecoder, MAX_INTERNAL_LINE_BYTES, Message, ProposalId,
+    TemplateVerdict, decode, encode,
+};
 
 use super::observe::{LinkSeen, Recorder, Seen};
+use crate::scenario::VerifierMode;
 
+/// Messages of unknown type that a flooding verifier sends at once.
+const UNKNOWN_FLOOD: usize = 100;
+/// How far beside the real ones an invented proposal lies.
+const INVENTED: u64 = 1_000_000;
 /// Lines that may wait for their time.
 const MAX_DELAYED_LINES: usize = 4_096;
 
+/// What the verifier's end of the link does; the default is what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behaviour {
+    /// By how much verdicts are late.
+    pub delay: Duration,
+    /// What else it does.
+    pub mode: VerifierMode,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, mode: VerifierMode::Honest }
+    }
+}
+
 /// Listens on `listen` and connects each connection to `verifier`, until the future is dropped.
-/// `delay` says by how much verdicts are late.
+/// `behaviour` says what it does to verdicts.
 ///
 /// # Errors
 /// When it cannot listen.
@@ -31,7 +54,7 @@ pub async fn serve(
     env: Env,
     listen: &str,
     verifier: String,
-    delay: watch::Receiver<Duration>,
+    behaviour: watch::Receiver<Behaviour>,
     recorder: Recorder,
 ) -> io::Result<()> {
     let mut listener = env.net.listen(listen).await?;
@@ -42,7 +65,7 @@ pub async fn serve(
         let link = Link {
             env: env.clone(),
             verifier: verifier.clone(),
-            delay: delay.clone(),
+            behaviour: behaviour.clone(),
             recorder: recorder.clone(),
             names: Arc::clone(&names),
             connection: numbers.fetch_add(1, Ordering::Relaxed),
@@ -54,7 +77,7 @@ pub async fn serve(
 struct Link {
     env: Env,
     verifier: String,
-    delay: watch::Receiver<Duration>,
+    behaviour: watch::Receiver<Behaviour>,
     recorder: Recorder,
     names: Arc<Mutex<Names>>,
     connection: u64,
@@ -113,7 +136,7 @@ impl Link {
                 };
                 lines.feed(&buffer[..count]);
                 while let Ok(Some(line)) = lines.next_line() {
-                    let due = Instant::now() + *self.delay.borrow();
+                    let due = Instant::now() + self.behaviour.borrow().delay;
                     if sender.send((due, line.to_vec())).await.is_err() {
                         return;
                     }
@@ -138,20 +161,35 @@ impl Link {
                 Ok(Message::TemplateVerdict(verdict)) => Some(verdict),
                 _ => None,
             };
-            if let Some(verdict) = verdict {
+            if verdict.is_some() {
                 tokio::time::sleep_until(due).await;
-                self.recorder.record(Seen::Link(LinkSeen::Verdict {
-                    proposal_id: verdict.proposal_id.0,
-                    connection: self.connection,
-                    accepted: verdict.verdict.accepted,
-                    code: verdict.verdict.reason_code.as_str().to_owned(),
-                }));
             }
             line.push(b'\n');
-            if to.write_all(&line).await.is_err() || to.flush().await.is_err() {
+            let mode = self.behaviour.borrow().mode;
+            let mut bytes = beside(mode);
+            match (mode, verdict) {
+                (VerifierMode::Silent, _) => continue,
+                (VerifierMode::WrongId, Some(verdict)) => bytes.extend(misnamed(verdict)),
+                (_, verdict) => {
+                    if let Some(verdict) = verdict {
+                        self.see(&verdict);
+                    }
+                    bytes.extend(line);
+                }
+            }
+            if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn see(&self, verdict: &TemplateVerdict) {
+        self.recorder.record(Seen::Link(LinkSeen::Verdict {
+            proposal_id: verdict.proposal_id.0,
+            connection: self.connection,
+            accepted: verdict.verdict.accepted,
+            code: verdict.verdict.reason_code.as_str().to_owned(),
+        }));
     }
 
     fn proposed(&self, proposal_id: u64, body: &Body) -> LinkSeen {
@@ -190,6 +228,27 @@ fn ids(body: &Body, names: &mut Names) -> Option<(Header, Vec<[u8; 32]>)> {
         ids.push(txid);
     }
     (rest.is_empty() && known.next().is_none()).then_some((header, ids))
+}
+
+/// What a verifier of this kind says before each line of its own.
+fn beside(mode: VerifierMode) -> Vec<u8> {
+    let unknown = "{\"msg_type\":\"weather_report\",\"version\":2}\n";
+    match mode {
+        VerifierMode::Garbage => b"this is no JSON\n".to_vec(),
+        VerifierMode::GarbageFlood => b"nor\nis\nany\nof\nthis\n".repeat(4),
+        VerifierMode::LongLine => [vec![b'x'; MAX_INTERNAL_LINE_BYTES + 1], vec![b'\n']].concat(),
+        VerifierMode::UnknownFlood => unknown.repeat(UNKNOWN_FLOOD).into_bytes(),
+        VerifierMode::WrongVersion => {
+            b"{\"msg_type\":\"heartbeat\",\"version\":3,\"seq\":1}\n".to_vec()
+        }
+        VerifierMode::Honest | VerifierMode::Silent | VerifierMode::WrongId => Vec::new(),
+    }
+}
+
+/// A verdict that names a proposal which was never made.
+fn misnamed(mut verdict: TemplateVerdict) -> Vec<u8> {
+    verdict.proposal_id = ProposalId(verdict.proposal_id.0.wrapping_add(INVENTED));
+    encode(&Message::TemplateVerdict(verdict))
 }
 
 /// Bodies that are not whole yet.

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use super::flow::Failure;
-use super::link::{Latency, LinkConfig, Moment, NEVER, Outage};
+use super::link::{Disturbance, Latency, LinkConfig, Moment, NEVER, Outage};
 use super::names::{HostId, LinkError, LinkName};
 use super::state::{Connection, EndId, NetState};
 use super::{HostNet, Network};
@@ -69,11 +69,22 @@ impl Network {
         self.outage(link, duration, false)
     }
 
-    /// Ends cuts, stalls, refusals and ignored connects.
+    /// Makes links worse without stopping them, until healed.
+    pub fn disturb(&self, link: &str, disturbance: &Disturbance) -> Result<(), LinkError> {
+        self.with(|state, _| {
+            for (from, to) in state.links.find(link)? {
+                state.links.at(from, to).disturbance = disturbance.clone();
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends disturbances, cuts, stalls, refusals and ignored connects.
     pub fn heal(&self, link: &str) -> Result<(), LinkError> {
         self.with(|state, now| {
             for (from, to) in state.links.find(link)? {
                 let link = state.links.at(from, to);
+                link.disturbance = Disturbance::default();
                 link.refuse_until = Duration::ZERO;
                 link.ignore_syn_until = Duration::ZERO;
                 if link.outage.take().is_some() {

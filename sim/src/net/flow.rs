@@ -78,7 +78,8 @@ impl Flow {
             let (segment, later) = rest.split_at(size);
             rest = later;
             let mut segment = segment.to_vec();
-            if link.config.corrupt > 0.0 && streams::unit(&mut self.faults) < link.config.corrupt {
+            let corruption = link.corruption();
+            if corruption > 0.0 && streams::unit(&mut self.faults) < corruption {
                 let at = streams::below(&mut self.faults, segment.len());
                 segment[at] ^= 1 << (self.faults.next_u32() % 8);
             }
@@ -145,7 +146,7 @@ impl Flow {
 
     /// How long a packet without bytes takes on a link (a RST, say).
     pub(crate) fn bare_latency(&mut self, link: &Link) -> Moment {
-        link.config.latency.draw(&mut self.latencies)
+        link.latency(&mut self.latencies)
     }
 
     /// Gives everything under way a new arrival: an outage began, or (`healed`) ended, when only

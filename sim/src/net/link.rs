@@ -124,6 +124,17 @@ pub(crate) struct Outage {
     pub(crate) lossy: bool,
 }
 
+/// What is wrong with a link without stopping it, on top of what it is like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Disturbance {
+    /// How much longer every segment takes.
+    pub delay: Duration,
+    /// Bytes a second, where fewer than before.
+    pub bandwidth: Option<u64>,
+    /// How likely a segment is to have one bit flipped, 0 to 1, where more so than before.
+    pub corrupt: f64,
+}
+
 /// What becomes of an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Syn {
@@ -136,6 +147,7 @@ pub(crate) enum Syn {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) config: LinkConfig,
+    pub(crate) disturbance: Disturbance,
     pub(crate) outage: Option<Outage>,
     pub(crate) refuse_until: Moment,
     pub(crate) ignore_syn_until: Moment,
@@ -147,11 +159,26 @@ impl Link {
     pub(crate) fn new(config: LinkConfig) -> Self {
         Self {
             config,
+            disturbance: Disturbance::default(),
             outage: None,
             refuse_until: Duration::ZERO,
             ignore_syn_until: Duration::ZERO,
             busy_until: Duration::ZERO,
         }
+    }
+
+    /// How long one segment that is sent now is on its way.
+    pub(crate) fn latency(&self, rng: &mut ChaCha8Rng) -> Duration {
+        self.config.latency.draw(rng) + self.disturbance.delay
+    }
+
+    /// How likely a segment that is sent now is to have one bit flipped.
+    pub(crate) fn corruption(&self) -> f64 {
+        self.config.corrupt.max(self.disturbance.corrupt)
+    }
+
+    fn bandwidth(&self) -> Option<u64> {
+        [self.config.bandwidth, self.disturbance.bandwidth].into_iter().flatten().min()
     }
 
     /// When a segment that is sent now arrives, and whether the outage delays it.
@@ -161,8 +188,8 @@ impl Link {
         bytes: usize,
         rng: &mut ChaCha8Rng,
     ) -> (Moment, bool) {
-        let latency = self.config.latency.draw(rng);
-        if let Some(bandwidth) = self.config.bandwidth {
+        let latency = self.latency(rng);
+        if let Some(bandwidth) = self.bandwidth() {
             let on_the_wire = Duration::from_secs_f64(bytes as f64 / bandwidth.max(1) as f64);
             self.busy_until = self.busy_until.max(now) + on_the_wire;
         } else {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use control::ConnectionFate;
-pub use link::{Latency, LinkConfig};
+pub use link::{Disturbance, Latency, LinkConfig};
 pub use names::{LinkError, LinkName};
 
 use link::Moment;

@@ -54,9 +54,9 @@ impl HostNet {
         let mut rng = dice.stream("handshake", &attempt.to_string());
         let (sent, there, back) = self.network.with(|state, now| {
             let link = state.links.at(near, far);
-            (link.syn(now), link.config.latency.draw(&mut rng), {
+            (link.syn(now), link.latency(&mut rng), {
                 let link = state.links.at(far, near);
-                let latency = link.config.latency.draw(&mut rng);
+                let latency = link.latency(&mut rng);
                 (!link.loses(now)).then_some(latency)
             })
         });

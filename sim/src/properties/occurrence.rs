@@ -9,7 +9,7 @@ use verifier_protocol::VerdictCode;
 
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{MinerSeen, NodeSeen, Observation, Seen};
-use crate::scenario::unknown_name;
+use crate::scenario::{Action, unknown_name};
 
 /// Something that can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +37,6 @@ enum What {
     /// Any line with this reason code.
     Reason(String),
 }
-
-const STEPS: [&str; 13] = [
-    "competing_tips",
-    "crash",
-    "cut",
-    "drain",
-    "find_block",
-    "heal",
-    "mine",
-    "pool_mode",
-    "reorg",
-    "restart",
-    "rst",
-    "transactions",
-    "verdict_delay",
-];
 
 const EVENTS: [&str; 8] = [
     "block_found",
@@ -117,12 +101,12 @@ fn plain(text: &str) -> Result<What, String> {
         "block_submitted" => What::Block,
         "miner_switched" => What::MinerSwitched,
         "miner_closed" => What::MinerClosed,
-        _ => match (find(&STEPS), find(&EVENTS)) {
+        _ => match (find(&Action::NAMES), find(&EVENTS)) {
             (Some(step), _) => What::Step(step),
             (None, Some(event)) => What::Event(event),
             (None, None) => {
                 let others = ["tip", "block_submitted", "miner_switched", "miner_closed"];
-                let names = STEPS.into_iter().chain(EVENTS).chain(others);
+                let names = Action::NAMES.into_iter().chain(EVENTS).chain(others);
                 return Err(format!("occurrence \"{text}\" {}", unknown_name(text, names)));
             }
         },
@@ -207,7 +191,6 @@ mod tests {
 
     use super::super::testing::Story;
     use super::*;
-    use crate::scenario::Action;
 
     #[rstest]
     #[case("closed:prevhash_switch_timeouts", "did you mean \"prevhash_switch_timeout\"?")]

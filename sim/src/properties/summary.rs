@@ -183,13 +183,16 @@ fn event_entry(line: &Value) -> Option<(TimelineKind, String)> {
 
 fn kind_of(action: &Action) -> TimelineKind {
     match action {
-        Action::Cut(_) | Action::Rst(_) => TimelineKind::Fault,
-        Action::VerdictDelay { delay } if delay.is_zero() => TimelineKind::Heal,
-        Action::VerdictDelay { .. } => TimelineKind::Fault,
-        Action::Heal(_) => TimelineKind::Heal,
         Action::Crash { .. } => TimelineKind::Crash,
         Action::Restart { .. } => TimelineKind::Start,
-        _ => TimelineKind::Step,
+        Action::Drain { .. }
+        | Action::FindBlock { .. }
+        | Action::Mine { .. }
+        | Action::Reorg { .. }
+        | Action::CompetingTips
+        | Action::Transactions { .. } => TimelineKind::Step,
+        cure if cure.is_cure() => TimelineKind::Heal,
+        _ => TimelineKind::Fault,
     }
 }
 

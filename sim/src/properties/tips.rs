@@ -8,7 +8,7 @@ use gateway_core::mode::Mode;
 use super::index::Answer;
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{LinkSeen, MinerSeen, PoolSeen, Seen};
-use crate::scenario::{Action, Link};
+use crate::scenario::Action;
 
 /// How long after its deadline the gateway may act: the published bound of 5.06 s for a hold of
 /// 5 s.
@@ -162,17 +162,24 @@ fn everyone_switched(record: &Record<'_>, tip: &str, ended: Duration) -> Result<
 /// said of them: the bytes that were kept come after it.
 fn is_cut_off(record: &Record<'_>, from: Duration, until: Duration) -> bool {
     const AFTERMATH: Duration = Duration::from_secs(1);
-    let is_theirs = |link: &Link| link.from == "miners" || link.to == "miners";
-    let mut cuts: i32 = 0;
+    let is_theirs = |action: &Action| action.link().is_some_and(|link| link.touches("miners"));
+    let (mut active, mut lately): (i32, bool) = (0, false);
     for seen in record.observations.iter().take_while(|seen| seen.at <= until) {
         let Seen::Step(action) = &seen.what else { continue };
-        cuts += match action {
-            Action::Cut(link) if is_theirs(link) => 1,
-            Action::Heal(link) if is_theirs(link) && seen.at + AFTERMATH < from => -1,
-            _ => 0,
-        };
+        if !is_theirs(action) {
+            continue;
+        }
+        match action {
+            Action::Heal(_) if seen.at + AFTERMATH < from => active -= 1,
+            Action::Heal(_) => {}
+            // Those are over at once, and their aftermath is soon.
+            Action::Rst(_) | Action::Fin(_) | Action::HalfOpen(_) => {
+                lately |= seen.at + AFTERMATH >= from;
+            }
+            _ => active += 1,
+        }
     }
-    cuts > 0
+    active > 0 || lately
 }
 
 /// Exactly the miners that are still on another tip are closed.
@@ -272,10 +279,11 @@ pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
 fn first_template_fault(record: &Record<'_>) -> Duration {
     let on_the_way = |name: &str| matches!(name, "templates" | "bitcoind");
     let fault = record.observations.iter().find(|seen| match &seen.what {
-        Seen::Step(Action::Cut(link) | Action::Rst(link)) => {
-            on_the_way(&link.from) || on_the_way(&link.to)
+        Seen::Step(action) => {
+            let link = action.link();
+            link.is_some_and(|link| on_the_way(&link.from) || on_the_way(&link.to))
+                || action.host().is_some_and(on_the_way)
         }
-        Seen::Step(Action::Crash { host, .. } | Action::Drain { host }) => on_the_way(host),
         _ => false,
     });
     fault.map_or(Duration::MAX, |seen| seen.at)

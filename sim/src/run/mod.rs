@@ -1,5 +1,6 @@
 //! Plays a plan: builds a world, lets it live through the steps, and judges what was seen.
 
+mod faults;
 mod logs;
 mod programs;
 mod settings;

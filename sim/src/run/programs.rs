@@ -11,11 +11,11 @@ use super::RunError;
 use super::settings::Settings;
 use crate::actors::observe::{HostSeen, Recorder, Seen};
 use crate::actors::pool::{self, Ledger, PoolConfig};
-use crate::actors::verdict_link;
+use crate::actors::verdict_link::{self, Behaviour};
 use crate::node::SharedNode;
 use crate::node::host::{self, HostOptions};
 use crate::scenario::{Loss, PoolMode};
-use crate::world::{Crash, World};
+use crate::world::{Crash, Host, World};
 
 /// The programs that drain.
 pub(super) const DAEMONS: [&str; 3] = ["gateway", "judge", "templates"];
@@ -32,7 +32,7 @@ pub(super) struct Programs {
     pub(super) node_options: HostOptions,
     pub(super) node_changes: watch::Receiver<u64>,
     pub(super) pool_mode: watch::Receiver<PoolMode>,
-    pub(super) verdict_delay: watch::Receiver<Duration>,
+    pub(super) verdicts: watch::Receiver<Behaviour>,
     pub(super) ledger: Ledger,
     running: BTreeMap<&'static str, Running>,
 }
@@ -50,20 +50,13 @@ pub(super) struct Parts {
     pub(super) node_options: HostOptions,
     pub(super) node_changes: watch::Receiver<u64>,
     pub(super) pool_mode: watch::Receiver<PoolMode>,
-    pub(super) verdict_delay: watch::Receiver<Duration>,
+    pub(super) verdicts: watch::Receiver<Behaviour>,
 }
 
 impl Programs {
     pub(super) fn new(world: World, parts: Parts) -> Self {
-        let Parts {
-            settings,
-            recorder,
-            node,
-            node_options,
-            node_changes,
-            pool_mode,
-            verdict_delay,
-        } = parts;
+        let Parts { settings, recorder, node, node_options, node_changes, pool_mode, verdicts } =
+            parts;
         Self {
             world,
             settings,
@@ -72,7 +65,7 @@ impl Programs {
             node_options,
             node_changes,
             pool_mode,
-            verdict_delay,
+            verdicts,
             ledger: Ledger::default(),
             running: BTreeMap::new(),
         }
@@ -151,11 +144,12 @@ impl Programs {
     }
 
     fn start_verdict_link(&self, env: &Env) {
-        let (delay, recorder) = (self.verdict_delay.clone(), self.recorder.clone());
+        let (verdicts, recorder) = (self.verdicts.clone(), self.recorder.clone());
         let inner = env.clone();
         env.tasks.spawn("verdict_link", async move {
             let judge = "judge:5001".to_owned();
-            let served = verdict_link::serve(inner, "0.0.0.0:5001", judge, delay, recorder).await;
+            let served =
+                verdict_link::serve(inner, "0.0.0.0:5001", judge, verdicts, recorder).await;
             served.expect("the port of a simulated verifier is free");
         });
     }
@@ -195,6 +189,11 @@ impl Programs {
             }
         }
         Ok(())
+    }
+
+    /// The machines behind a host's name.
+    pub(super) fn machines(&self, host: &str) -> Vec<Host> {
+        hosts_of(host).iter().map(|name| self.world.host(name)).collect()
     }
 
     /// Tells a daemon to drain, without waiting for it.

@@ -10,6 +10,7 @@ use platform::http_client::HttpClient;
 use tokio::sync::watch;
 
 use super::RunError;
+use super::faults::{self, node_fault, world_link};
 use super::logs::Logs;
 use super::programs::{DAEMONS, Parts, Programs, node_delay};
 use super::settings::{Settings, longest_transit};
@@ -17,6 +18,7 @@ use super::watched_node::WatchedNode;
 use crate::actors::events;
 use crate::actors::miner::{self, MinerConfig};
 use crate::actors::observe::{Observation, Recorder, Seen};
+use crate::actors::verdict_link::Behaviour;
 use crate::net;
 use crate::node::host::{Fault, HostOptions};
 use crate::node::{ChainScript, Node, SharedNode};
@@ -51,11 +53,10 @@ struct Story<'a> {
     node: SharedNode,
     node_changes: watch::Sender<u64>,
     pool_mode: watch::Sender<PoolMode>,
-    verdict_delay: watch::Sender<Duration>,
+    verdicts: watch::Sender<Behaviour>,
     working: watch::Sender<bool>,
     blocks_wanted: Vec<watch::Sender<u32>>,
-    /// Keeps the node's host without faults.
-    _node_fault: watch::Sender<Fault>,
+    node_fault: watch::Sender<Fault>,
 }
 
 pub(super) async fn live(
@@ -103,7 +104,7 @@ impl<'a> Story<'a> {
         let recorder = Recorder::new();
         let (node_changes, changes) = watch::channel(0);
         let (pool_mode, mode) = watch::channel(PoolMode::Ok);
-        let (verdict_delay, delay) = watch::channel(Duration::ZERO);
+        let (verdicts, behaviour) = watch::channel(Behaviour::default());
         let (node_fault, faults) = watch::channel(Fault::None);
         let mut node = node;
         let mut chain = ChainScript::new(plan.seed, super::NODE_START_UNIX_S);
@@ -124,7 +125,7 @@ impl<'a> Story<'a> {
             node_options,
             node_changes: changes,
             pool_mode: mode,
-            verdict_delay: delay,
+            verdicts: behaviour,
         };
         Ok(Self {
             programs: Programs::new(world.clone(), parts),
@@ -135,10 +136,10 @@ impl<'a> Story<'a> {
             node,
             node_changes,
             pool_mode,
-            verdict_delay,
+            verdicts,
             working: watch::Sender::new(true),
             blocks_wanted: Vec::new(),
-            _node_fault: node_fault,
+            node_fault,
         })
     }
 
@@ -194,10 +195,19 @@ impl<'a> Story<'a> {
             | Action::Reorg { .. }
             | Action::CompetingTips
             | Action::Transactions { .. } => self.drive_chain(action)?,
-            Action::Cut(link) => self.world.net().cut(&world_link(link), None)?,
-            Action::Heal(link) => self.world.net().heal(&world_link(link))?,
-            Action::Rst(link) => drop(self.world.net().reset(&world_link(link))?),
-            Action::VerdictDelay { delay } => drop(self.verdict_delay.send_replace(*delay)),
+            Action::VerdictDelay { delay } => self.verdicts.send_modify(|now| now.delay = *delay),
+            Action::VerifierMode(mode) => self.verdicts.send_modify(|now| now.mode = *mode),
+            Action::NodeMode(mode) => drop(self.node_fault.send_replace(node_fault(*mode))),
+            Action::DiskMode { host, mode } => {
+                for machine in self.programs.machines(host) {
+                    faults::break_disk(machine.disk(), *mode);
+                }
+            }
+            Action::ClockJump { host, by_ms } => {
+                for machine in self.programs.machines(host) {
+                    machine.jump_clock(*by_ms);
+                }
+            }
             Action::PoolMode(mode) => drop(self.pool_mode.send_replace(*mode)),
             Action::Crash { host, loss } => self.programs.crash(host, *loss).await,
             Action::Restart { host } => self.programs.restart(host).await?,
@@ -208,6 +218,7 @@ impl<'a> Story<'a> {
                     wanted.send_modify(|wanted| *wanted += 1);
                 }
             }
+            link_action => faults::break_link(self.world.net(), link_action)?,
         }
         Ok(())
     }
@@ -263,13 +274,6 @@ fn coins(plan: &Plan) -> usize {
         _ => 0,
     });
     transactions.sum()
-}
-
-/// The link by the names of hosts: the miners are many.
-fn world_link(link: &Link) -> String {
-    let host = |name: &str| if name == "miners" { "miner-*".to_owned() } else { name.to_owned() };
-    let arrow = if link.both { "<->" } else { "->" };
-    format!("{}{arrow}{}", host(&link.from), host(&link.to))
 }
 
 fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {

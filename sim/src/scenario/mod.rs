@@ -3,10 +3,14 @@
 //! A [`Scenario`] is what a file says; a [`Plan`] is what one seed makes of it, with every range
 //! drawn and every fault on a schedule, before anything runs.
 
+mod action;
 mod catalogue;
 mod chaos;
+mod choice;
 mod draw;
+mod event;
 mod expect;
+mod link;
 mod parse;
 mod plan;
 mod quantity;
@@ -16,15 +20,20 @@ mod step;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use choice::choices;
+
+pub use action::{Action, DiskMode, Loss, NodeMode, PoolMode, VerifierMode};
 pub use catalogue::{Catalogue, CatalogueError};
-pub use chaos::{Chaos, FAMILIES};
+pub use chaos::{Chaos, families};
 pub use draw::Draws;
+pub use event::{Event, Step, schedule};
 pub use expect::Expect;
+pub use link::{HOSTS, Link};
 pub use plan::{Miner, Plan};
 pub use quantity::{Latency, Span, TimeSpan, show_duration};
 pub use reader::Problem;
 pub(crate) use reader::unknown as unknown_name;
-pub use step::{Action, HOSTS, Link, Loss, PlannedStep, PoolMode, Step};
+pub use step::PlannedEvent;
 
 /// What a scenario file says.
 #[derive(Debug, Clone)]
@@ -48,7 +57,7 @@ pub struct Scenario {
     /// `[[miners]]`.
     pub groups: Vec<MinerGroup>,
     /// `[[at]]`.
-    pub steps: Vec<PlannedStep>,
+    pub events: Vec<PlannedEvent>,
     /// `[chaos]`.
     pub chaos: Option<Chaos>,
     /// `[[expect]]`.
@@ -127,46 +136,26 @@ pub struct MinerGroup {
     pub start: TimeSpan,
 }
 
-/// What a miner does with its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
-    /// Sends good shares only.
-    Honest,
-    /// Sends each share twice.
-    Replay,
-    /// Sends shares for jobs of a tip that is gone.
-    Stale,
-    /// Sends hashes above its target.
-    LowDifficulty,
-    /// Sends an ntime before the job's minimum.
-    BadNtime,
-    /// Sends version bits outside the mask.
-    BadVersionBits,
-    /// Sends a job id that was never issued.
-    UnknownJob,
-    /// Sends a channel id that it does not own.
-    UnknownChannel,
-    /// Takes turns between all of these.
-    Everything,
-}
-
-impl Behaviour {
-    /// The names, as files write them.
-    pub const CHOICES: [(&'static str, Self); 9] = [
-        ("honest", Self::Honest),
-        ("replay", Self::Replay),
-        ("stale", Self::Stale),
-        ("low_difficulty", Self::LowDifficulty),
-        ("bad_ntime", Self::BadNtime),
-        ("bad_version_bits", Self::BadVersionBits),
-        ("unknown_job", Self::UnknownJob),
-        ("unknown_channel", Self::UnknownChannel),
-        ("everything", Self::Everything),
-    ];
-
-    /// The name as files write it.
-    pub fn as_str(self) -> &'static str {
-        let named = Self::CHOICES.iter().find(|(_, behaviour)| *behaviour == self);
-        named.expect("every behaviour is in the table").0
+choices! {
+    /// What a miner does with its work.
+    Behaviour {
+        /// Sends good shares only.
+        Honest = "honest",
+        /// Sends each share twice.
+        Replay = "replay",
+        /// Sends shares for jobs of a tip that is gone.
+        Stale = "stale",
+        /// Sends hashes above its target.
+        LowDifficulty = "low_difficulty",
+        /// Sends an ntime before the job's minimum.
+        BadNtime = "bad_ntime",
+        /// Sends version bits outside the mask.
+        BadVersionBits = "bad_version_bits",
+        /// Sends a job id that was never issued.
+        UnknownJob = "unknown_job",
+        /// Sends a channel id that it does not own.
+        UnknownChannel = "unknown_channel",
+        /// Takes turns between all of these.
+        Everything = "everything",
     }
 }

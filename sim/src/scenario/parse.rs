@@ -9,7 +9,8 @@ use toml::Value;
 use super::quantity::{Latency, Span, TimeSpan, duration, hashrate};
 use super::reader::{Problem, Reader, unknown};
 use super::{
-    Behaviour, Chaos, Expect, Link, LinkQuality, MinerGroup, NodeChoice, PlannedStep, Scenario, Sim,
+    Behaviour, Chaos, Expect, Link, LinkQuality, MinerGroup, NodeChoice, PlannedEvent, Scenario,
+    Sim,
 };
 
 /// The version of the schema of scenario files.
@@ -54,13 +55,13 @@ impl Scenario {
         let links = root.table("links").map(|links| read_links(&links)).unwrap_or_default();
         let config = root.table("config").map(|config| read_config(&config)).unwrap_or_default();
         let groups: Vec<_> = root.tables("miners").into_iter().map(read_group).collect();
-        let steps: Vec<_> = root.tables("at").into_iter().filter_map(PlannedStep::read).collect();
+        let events: Vec<_> = root.tables("at").into_iter().filter_map(PlannedEvent::read).collect();
         let chaos = root.table("chaos").map(Chaos::read);
         let expect: Vec<_> = root.tables("expect").into_iter().filter_map(Expect::read).collect();
         if expect.is_empty() {
             root.problem("expect", "is missing: a scenario that expects nothing proves nothing");
         }
-        check_steps(&root, sim.as_ref(), &steps);
+        check_events(&root, sim.as_ref(), &events);
         root.finish_all().map(|()| Self {
             family: family.to_owned(),
             name: name.to_owned(),
@@ -71,7 +72,7 @@ impl Scenario {
             links,
             config,
             groups,
-            steps,
+            events,
             chaos,
             expect,
         })
@@ -253,17 +254,17 @@ fn read_group(mut table: Reader<'_>) -> MinerGroup {
         share_interval: table
             .times("share_interval")
             .unwrap_or(TimeSpan::fixed(Duration::from_secs(1))),
-        behaviour: table.choice("behaviour", &Behaviour::CHOICES).unwrap_or(Behaviour::Honest),
+        behaviour: table.choice("behaviour", Behaviour::CHOICES).unwrap_or(Behaviour::Honest),
         start: table.times("start").unwrap_or(TimeSpan::fixed(Duration::from_millis(500))),
     };
     table.finish();
     group
 }
 
-fn check_steps(root: &Reader<'_>, sim: Option<&Sim>, steps: &[PlannedStep]) {
+fn check_events(root: &Reader<'_>, sim: Option<&Sim>, events: &[PlannedEvent]) {
     let Some(sim) = sim else { return };
-    for (index, step) in steps.iter().enumerate() {
-        if step.latest() > sim.duration.longest() {
+    for (index, event) in events.iter().enumerate() {
+        if event.latest() > sim.duration.longest() {
             root.problem(&format!("at[{index}]"), "may begin or end after the run's end");
         }
     }
@@ -329,7 +330,7 @@ latency = { metric = "prevhash_to_miner", p50 = "50ms", p99 = "300ms" }
     fn the_whole_schema_is_read() {
         let scenario = Scenario::parse("prevhash", "prevhash-dark", WHOLE).unwrap();
         assert_eq!(scenario.expect.len(), 5);
-        assert_eq!(scenario.steps.len(), 2);
+        assert_eq!(scenario.events.len(), 2);
         assert_eq!(scenario.links.len(), 2);
         assert_eq!(scenario.groups[0].hashrate, 1e14);
         assert_eq!(scenario.chaos.unwrap().quiet_tail, Some(Duration::from_secs(15)));

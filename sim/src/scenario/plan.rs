@@ -3,74 +3,97 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::draw::Draws;
-use super::quantity::{Span, show_duration};
-use super::{Action, Behaviour, Scenario, Step};
+use super::event::schedule;
+use super::quantity::{Span, as_text, show_duration};
+use super::{Behaviour, Event, Scenario, Step};
 
 /// A scenario with every choice made.
-#[derive(Debug, Clone)]
+///
+/// A run depends on the scenario and its plan alone. Whoever changes a plan (takes away faults,
+/// say, to see which of them matter) calls [`Plan::arrange`] afterwards; nothing else that the
+/// seed decided moves. [`Plan::to_json`] and [`Plan::from_json`] keep one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The seed that made the choices.
     pub seed: u64,
     /// How long the run takes.
+    #[serde(with = "as_text")]
     pub duration: Duration,
     /// When every fault is healed.
+    #[serde(with = "as_text")]
     pub quiet_from: Duration,
     /// Blocks in the chain before the run begins.
     pub initial_blocks: u32,
     /// The miners in the order of their index.
     pub miners: Vec<Miner>,
-    /// What is done to the world, in order of time.
+    /// What the scenario file states, in its order.
+    pub events: Vec<Event>,
+    /// The faults that `[chaos]` drew, in order of time.
+    pub faults: Vec<Event>,
+    /// Every step of the events and the faults, in order of time; [`Plan::arrange`] makes it.
+    #[serde(skip)]
     pub steps: Vec<Step>,
-    /// How many of the steps are faults drawn by `[chaos]`.
-    pub chaos_steps: usize,
     /// Every choice, by its path in the file, for the report.
     pub parameters: BTreeMap<String, String>,
 }
 
 /// One miner of a plan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Miner {
     /// The nominal hash rate it announces, in hashes a second.
     pub hashrate: f32,
     /// The mean time between two shares.
+    #[serde(with = "as_text")]
     pub share_interval: Duration,
     /// What it does.
     pub behaviour: Behaviour,
     /// When it first connects.
+    #[serde(with = "as_text")]
     pub start: Duration,
 }
 
 /// The number of miners of a file that names none.
 const DEFAULT_MINERS: Span = Span::fixed(10);
+/// Before this the programs find each other: no fault is drawn.
+const CALM_START: Duration = Duration::from_secs(2);
 
 impl Scenario {
-    /// Draws every range and puts every fault on the schedule.
+    /// Draws every range and every fault.
     pub fn plan(&self, seed: u64) -> Plan {
         let mut workload = Draws::new(seed, "workload");
         let duration = self.sim.duration.draw(&mut workload);
         let initial_blocks = self.sim.initial_blocks.draw(&mut workload) as u32;
         let miners = self.draw_miners(&mut workload);
-        let mut steps: Vec<_> =
-            self.steps.iter().flat_map(|step| step.draw(&mut workload)).collect();
+        let events = self.events.iter().map(|event| event.draw(&mut workload)).collect();
         let tail = self.chaos.as_ref().and_then(|chaos| chaos.quiet_tail);
         let quiet_from = duration.saturating_sub(tail.unwrap_or(self.sim.quiet_tail));
 
         let mut parameters = BTreeMap::new();
-        let mut chaos_steps = 0;
+        let mut faults = Vec::new();
         if let Some(chaos) = &self.chaos {
-            let mut faults = Draws::new(seed, "faults");
-            let families = chaos.draw_families(&mut faults);
-            let drawn = chaos.draw(&families, Duration::from_secs(2), quiet_from, &mut faults);
-            chaos_steps = drawn.len();
-            steps.extend(drawn);
+            let mut draws = Draws::new(seed, "faults");
+            let families = chaos.draw_families(&mut draws);
+            faults = chaos.draw(&families, CALM_START, quiet_from, &mut draws);
             parameters.insert("chaos.families".to_owned(), families.join(", "));
         }
-        // A stable sort: what the file states first happens first at equal times.
-        steps.sort_by_key(|step| step.at);
-        self.echo(&mut parameters, duration, initial_blocks, &miners);
-        echo_steps(&mut parameters, &steps);
-        Plan { seed, duration, quiet_from, initial_blocks, miners, steps, chaos_steps, parameters }
+        self.echo(&mut parameters, initial_blocks);
+        let steps = Vec::new();
+        let mut plan = Plan {
+            seed,
+            duration,
+            quiet_from,
+            initial_blocks,
+            miners,
+            events,
+            faults,
+            steps,
+            parameters,
+        };
+        plan.arrange();
+        plan
     }
 
     fn draw_miners(&self, draws: &mut Draws) -> Vec<Miner> {
@@ -91,17 +114,9 @@ impl Scenario {
         miners
     }
 
-    fn echo(
-        &self,
-        parameters: &mut BTreeMap<String, String>,
-        duration: Duration,
-        initial_blocks: u32,
-        miners: &[Miner],
-    ) {
+    fn echo(&self, parameters: &mut BTreeMap<String, String>, initial_blocks: u32) {
         let mut echo = |key: &str, value: String| parameters.insert(key.to_owned(), value);
-        echo("sim.duration", show_duration(duration));
         echo("sim.initial_blocks", initial_blocks.to_string());
-        echo("topology.miners", miners.len().to_string());
         for (name, link) in &self.links {
             if let Some(latency) = &link.latency {
                 echo(&format!("links.{name}.latency"), latency.to_string());
@@ -116,36 +131,59 @@ impl Scenario {
                 echo(&format!("config.{section}.{key}"), value.to_string());
             }
         }
-        for (_, behaviour) in Behaviour::CHOICES {
-            let count = miners.iter().filter(|miner| miner.behaviour == behaviour).count();
-            if count > 0 {
-                echo(&format!("miners.{}", behaviour.as_str()), count.to_string());
-            }
-        }
-    }
-}
-
-fn echo_steps(parameters: &mut BTreeMap<String, String>, steps: &[Step]) {
-    for (index, Step { at, action }) in steps.iter().enumerate() {
-        let text = format!("{} {action}", show_duration(*at));
-        parameters.insert(format!("at.{index:03}"), text);
     }
 }
 
 impl Plan {
+    /// Puts events and faults on the schedule, and echoes what there is now.
+    pub fn arrange(&mut self) {
+        self.steps = schedule(self.events.iter().chain(&self.faults));
+        self.parameters.retain(|key, _| !key.starts_with("at.") && !key.starts_with("miners."));
+        let mut echo = |key: String, value: String| self.parameters.insert(key, value);
+        echo("sim.duration".to_owned(), show_duration(self.duration));
+        echo("topology.miners".to_owned(), self.miners.len().to_string());
+        for (name, behaviour) in Behaviour::CHOICES {
+            let count = self.miners.iter().filter(|miner| miner.behaviour == *behaviour).count();
+            if count > 0 {
+                echo(format!("miners.{name}"), count.to_string());
+            }
+        }
+        for (index, Step { at, action }) in self.steps.iter().enumerate() {
+            echo(format!("at.{index:03}"), format!("{} {action}", show_duration(*at)));
+        }
+    }
+
+    /// This plan with these faults instead of the drawn ones.
+    pub fn with_faults(&self, faults: Vec<Event>) -> Self {
+        let mut plan = Self { faults, ..self.clone() };
+        plan.arrange();
+        plan
+    }
+
+    /// The plan as JSON; its schedule follows from the rest.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a plan has text keys and finite numbers")
+    }
+
+    /// Reads what [`Plan::to_json`] wrote, and arranges it.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and where.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        let mut plan: Self = serde_json::from_str(text)?;
+        plan.arrange();
+        Ok(plan)
+    }
+
     /// When the named actions happen, in order.
     pub fn times_of(&self, name: &str) -> impl Iterator<Item = Duration> {
         self.steps.iter().filter(move |step| step.action.name() == name).map(|step| step.at)
-    }
-
-    /// Whether any step is of this kind.
-    pub fn has(&self, matches: impl Fn(&Action) -> bool) -> bool {
-        self.steps.iter().any(|step| matches(&step.action))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::families;
     use super::*;
 
     const TEXT: &str = r#"
@@ -154,7 +192,7 @@ name = "reorg"
 doc = "d"
 sim = { duration = "60s" }
 topology = { miners = "10..50" }
-chaos = { families = ["cut", "pool_5xx"], rate = "1/s", quiet_tail = "15s" }
+chaos = { families = ["all"], rate = "1/s", quiet_tail = "15s" }
 [[miners]]
 kind = "standard"
 share_interval = "500ms..2s"
@@ -171,31 +209,53 @@ for = "1s"
 always = "share_join"
 "#;
 
+    fn scenario() -> Scenario {
+        Scenario::parse("reorg", "reorg", TEXT).unwrap()
+    }
+
     #[test]
     fn a_seed_decides_everything_and_is_echoed() {
-        let scenario = Scenario::parse("reorg", "reorg", TEXT).unwrap();
-        let (one, same, other) = (scenario.plan(1), scenario.plan(1), scenario.plan(2));
-        assert_eq!(one.steps, same.steps);
-        assert_eq!(one.parameters, same.parameters);
+        let (one, same, other) = (scenario().plan(1), scenario().plan(1), scenario().plan(2));
+        assert_eq!(one, same);
         assert_ne!(one.parameters, other.parameters);
         assert_eq!(one.parameters["topology.miners"], one.miners.len().to_string());
     }
 
     #[test]
     fn a_lasting_fault_is_followed_by_its_end() {
-        let plan = Scenario::parse("reorg", "reorg", TEXT).unwrap().plan(1);
+        let plan = scenario().plan(1).with_faults(Vec::new());
         assert!(plan.times_of("crash").eq([Duration::from_secs(20)]));
         assert!(plan.times_of("restart").eq([Duration::from_secs(21)]));
     }
 
     #[test]
     fn every_fault_ends_before_the_quiet_tail() {
-        let scenario = Scenario::parse("reorg", "reorg", TEXT).unwrap();
         for seed in 0..20 {
-            let plan = scenario.plan(seed);
-            assert!(plan.chaos_steps > 0);
+            let plan = scenario().plan(seed);
+            assert!(!plan.faults.is_empty());
             assert!(plan.steps.iter().all(|step| step.at <= plan.quiet_from));
             assert!(plan.steps.is_sorted_by_key(|step| step.at));
         }
+    }
+
+    #[test]
+    fn a_kept_plan_is_the_plan() {
+        // Long enough that every family is among the faults.
+        let mut plan = scenario().plan(3);
+        let chaos = scenario().chaos.unwrap();
+        let (from, until) = (Duration::ZERO, Duration::from_secs(600));
+        plan.faults = chaos.draw(&families(), from, until, &mut Draws::new(1, "faults"));
+        plan.arrange();
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+    }
+
+    #[test]
+    fn faults_can_be_taken_away_one_by_one() {
+        let plan = scenario().plan(4);
+        let fewer = plan.with_faults(plan.faults[1..].to_vec());
+        let gone: Vec<Step> = plan.faults[0].steps().collect();
+        assert_eq!(fewer.steps.len() + gone.len(), plan.steps.len());
+        assert!(fewer.steps.iter().all(|step| plan.steps.contains(step)));
+        assert_eq!((fewer.miners, fewer.events), (plan.miners, plan.events));
     }
 }

@@ -115,6 +115,43 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Durations in plans that are kept: as scenario files write them.
+pub(super) mod as_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&super::show_duration(*time))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        super::duration(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// As [`as_text`], where there may be none.
+pub(super) mod as_text_option {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(super::show_duration).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| super::duration(&text)).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Reads a plain number.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     text.replace('_', "").parse().map_err(|_| format!("\"{text}\" is no whole number"))

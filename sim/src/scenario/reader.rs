@@ -113,6 +113,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// One of `choices`, which must be there.
+    pub(super) fn required_choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let choice = self.choice(name, choices);
+        self.required(name, choice)
+    }
+
+    /// A whole number of either sign.
+    pub(super) fn integer(&mut self, name: &'static str) -> Option<i64> {
+        let value = self.value(name)?;
+        let whole = value.as_integer();
+        if whole.is_none() {
+            self.wrong_type(name, value, "a whole number");
+        }
+        whole
+    }
+
     pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
         let value = self.value(name)?;
         let flag = value.as_bool();

@@ -4,16 +4,19 @@
 mod check;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::StreamExt as _;
 use platform::Env;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -29,6 +32,10 @@ use crate::scenario::PoolMode;
 const MAX_BODY_BYTES: usize = 16 << 20;
 /// How long a slow pool takes.
 const SLOW: Duration = Duration::from_millis(1_500);
+/// How long each half of a trickling answer takes.
+const SLOW_PIECE: Duration = Duration::from_millis(500);
+/// What a pool that has too many requests tells to wait, in seconds.
+const RETRY_AFTER_SECS: &str = "1";
 /// How many requests a flapping pool refuses, and then serves, in turn.
 const FLAPPING_RUN: u64 = 3;
 
@@ -122,15 +129,37 @@ async fn take(State(pool): State<Pool>, headers: HeaderMap, body: Bytes) -> Resp
         Ok(batch) if status == StatusCode::OK => {
             let results: Vec<_> =
                 batch.shares.iter().map(|share| pool.judge(mode, share, &batch.jobs)).collect();
-            axum::Json(json!({ "results": results })).into_response()
+            spoken(mode, json!({ "results": results }).to_string())
         }
-        _ => (status, axum::Json(json!({ "error": status.as_str() }))).into_response(),
+        _ => {
+            let error = axum::Json(json!({ "error": status.as_str() }));
+            let wait = (mode == PoolMode::TooMany).then_some([(RETRY_AFTER, RETRY_AFTER_SECS)]);
+            (status, wait.map(AppendHeaders), error).into_response()
+        }
+    }
+}
+
+/// An answer as the mode speaks it: whole, in slow pieces, or only its first half.
+fn spoken(mode: PoolMode, answer: String) -> Response {
+    let json = [(CONTENT_TYPE, "application/json")];
+    let half = answer.len() / 2;
+    match mode {
+        PoolMode::Truncated => (json, answer[..half].to_owned()).into_response(),
+        PoolMode::SlowBody => {
+            let pieces = [answer[..half].to_owned(), answer[half..].to_owned()];
+            let pieces = futures_util::stream::iter(pieces).then(|piece| async move {
+                tokio::time::sleep(SLOW_PIECE).await;
+                Ok::<_, Infallible>(piece)
+            });
+            (json, Body::from_stream(pieces)).into_response()
+        }
+        _ => (json, answer).into_response(),
     }
 }
 
 impl Pool {
     fn status(&self, mode: PoolMode, signed: bool) -> StatusCode {
-        if !signed {
+        if !signed || mode == PoolMode::WrongSecret {
             return StatusCode::UNAUTHORIZED;
         }
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +167,7 @@ impl Pool {
         *requests += 1;
         match mode {
             PoolMode::ServerError => StatusCode::SERVICE_UNAVAILABLE,
+            PoolMode::TooMany => StatusCode::TOO_MANY_REQUESTS,
             PoolMode::Flapping if (turn / FLAPPING_RUN).is_multiple_of(2) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
