@@ -25,6 +25,7 @@ pub mod log;
 mod metrics;
 mod noise_identity;
 mod recorder;
+pub mod reference;
 mod reload;
 mod status;
 mod switch;

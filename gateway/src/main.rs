@@ -33,6 +33,8 @@ enum Verb {
     GenKeys(GenKeysArgs),
     /// Makes a self-signed certificate for HTTPS during development.
     GenTls(GenTlsArgs),
+    /// Writes the reference pages and the example configurations.
+    Reference(ReferenceArgs),
 }
 
 #[derive(Args)]
@@ -78,6 +80,13 @@ struct GenTlsArgs {
     host: Vec<String>,
 }
 
+#[derive(Args)]
+struct ReferenceArgs {
+    /// The directory that gets them; files of the same names are replaced.
+    #[arg(long)]
+    out: PathBuf,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.verb {
@@ -85,6 +94,7 @@ fn main() -> ExitCode {
         Some(Verb::Run(args)) => run(&args),
         Some(Verb::GenKeys(args)) => gen_keys(&args),
         Some(Verb::GenTls(args)) => gen_tls(&args),
+        Some(Verb::Reference(args)) => write_reference(&args.out),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("gateway: {}", platform::in_full(error.as_ref()));
@@ -199,6 +209,18 @@ fn gen_tls(args: &GenTlsArgs) -> anyhow::Result<ExitCode> {
     create(&args.out.join("tls.key"), pair.signing_key.serialize_pem().trim_end(), 0o600)?;
     create(&args.out.join("tls.cert"), pair.cert.pem().trim_end(), 0o644)?;
     println!("self-signed: for development only; clients must be told to trust tls.cert");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_reference(directory: &Path) -> anyhow::Result<ExitCode> {
+    let storage = platform::real::env().storage;
+    for (name, text) in gateway::reference::pages() {
+        let path = directory.join(name);
+        storage.create_dir_all(path.parent().unwrap_or(directory))?;
+        let written = storage.write_atomic(&path, text.as_bytes());
+        written.with_context(|| path.display().to_string())?;
+        println!("wrote {}", path.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::config::EscapeHatch;
 
@@ -26,6 +27,7 @@ const LATENCY_BUCKETS: [f64; 12] =
 /// Every metric of the gateway.
 pub(crate) struct Metrics {
     registry: Registry,
+    described: Vec<Described>,
     /// What `shares` counts, for the status report.
     submissions: Mutex<BTreeMap<&'static str, u64>>,
     shares: CounterBy,
@@ -48,12 +50,57 @@ pub(crate) struct Metrics {
     pub(crate) queue_capacity: GaugeBy,
     pub(crate) events_dropped: Counter,
     pub(crate) template_age_seconds: Gauge<f64, AtomicU64>,
+    hatches: GaugeBy,
 }
+
+/// A metric as the reference tells it, without the prefix `gateway_`.
+pub(crate) struct Described {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) help: &'static str,
+}
+
+/// The one label that a metric has, and what its values are.
+pub(crate) struct MetricLabel {
+    pub(crate) metric: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) values: &'static str,
+}
+
+const fn labelled(metric: &'static str, name: &'static str, values: &'static str) -> MetricLabel {
+    MetricLabel { metric, name, values }
+}
+
+/// Every label.
+pub(crate) const LABELS: &[MetricLabel] = &[
+    labelled("shares", "answer", "success, or a reason code"),
+    labelled("share_results", "result", "accepted, or a reason code"),
+    labelled("template_verdicts", "code", "ok, or a verdict code"),
+    labelled("prevhash_switches", "outcome", "switched, rejected, superseded, disconnected"),
+    labelled("connections_closed", "reason", "peer_left, or a reason code"),
+    labelled("blocks_found", "fate", "accepted, rejected, unanswered"),
+    labelled("config_reloads", "outcome", "applied, refused"),
+    labelled(
+        "session_notices",
+        "notice",
+        "what was noticed, with a reason code where it was refused",
+    ),
+    labelled("verdicts_ignored", "cause", "unknown_proposal, older_tip, older_template"),
+    labelled("link_faults", "reason", "a reason code of the category framing"),
+    labelled("up", "of", "log, template_source, verifier, share_upstream"),
+    labelled("queue_length", "queue", QUEUES),
+    labelled("queue_capacity", "queue", QUEUES),
+    labelled("escape_hatch_active", "name", "the hatch's environment variable"),
+];
+
+const QUEUES: &str =
+    "connections, channels, replay_window, templates, forward_queue, forward_in_flight, blocks";
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut all = Self {
             registry: Registry::with_prefix("gateway"),
+            described: Vec::new(),
             submissions: Mutex::default(),
             shares: Family::default(),
             share_results: Family::default(),
@@ -75,75 +122,91 @@ impl Metrics {
             queue_capacity: Family::default(),
             events_dropped: Counter::default(),
             template_age_seconds: Gauge::default(),
+            hatches: Family::default(),
         };
         all.register();
         all
     }
 
     fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("shares", "Submissions by answer or reason", self.shares.clone());
-        registry.register("share_results", "Results by reason", self.share_results.clone());
-        registry.register("template_verdicts", "Verdicts by code", self.verdicts.clone());
-        registry.register(
+        self.add("shares", "Submissions by answer or reason", self.shares.clone());
+        self.add("share_results", "Results by reason", self.share_results.clone());
+        self.add("template_verdicts", "Verdicts by code", self.verdicts.clone());
+        self.add(
             "template_verdict_seconds",
             "From proposal to verdict",
             self.verdict_seconds.clone(),
         );
-        registry.register("prevhash_switches", "Tips by outcome", self.switches.clone());
-        registry.register(
+        self.add("prevhash_switches", "Tips by outcome", self.switches.clone());
+        self.add(
             "prevhash_switch_seconds",
             "From a tip's first template to its end",
             self.switch_seconds.clone(),
         );
-        registry.register(
+        self.add(
             "connections_closed",
             "Ended miner connections by reason",
             self.connections_closed.clone(),
         );
-        registry.register("blocks_found", "Blocks by fate", self.blocks.clone());
-        registry.register("config_reloads", "Reloads by outcome", self.reloads.clone());
-        registry.register("session_notices", "What miners did", self.notices.clone());
-        registry.register("connections", "Miner connections", self.connections.clone());
-        registry.register(
+        self.add("blocks_found", "Blocks by fate", self.blocks.clone());
+        self.add("config_reloads", "Reloads by outcome", self.reloads.clone());
+        self.add("session_notices", "What miners did", self.notices.clone());
+        self.add("connections", "Miner connections", self.connections.clone());
+        self.add(
             "connections_refused",
             "Connections refused before the handshake",
             self.connections_refused.clone(),
         );
-        registry.register(
+        self.add(
             "verdicts_ignored",
             "Verdicts that changed nothing, by cause",
             self.ignored_verdicts.clone(),
         );
-        registry.register(
+        self.add(
             "verdicts_overdue",
             "Proposals whose verdict a verifier owes for 5 s or more",
             self.overdue_verdicts.clone(),
         );
-        registry.register("link_faults", "Internal link faults", self.link_faults.clone());
-        registry.register("up", "Whether it can be reached or written", self.up.clone());
-        registry.register("queue_length", "What waits in a queue", self.queue_length.clone());
-        registry.register("queue_capacity", "Bound of a queue", self.queue_capacity.clone());
-        registry.register(
+        self.add("link_faults", "Internal link faults", self.link_faults.clone());
+        self.add("up", "Whether it can be reached or written", self.up.clone());
+        self.add("queue_length", "What waits in a queue", self.queue_length.clone());
+        self.add("queue_capacity", "Bound of a queue", self.queue_capacity.clone());
+        self.add(
             "events_dropped",
             "Events other than shares that the failing log had no room for",
             self.events_dropped.clone(),
         );
-        registry.register(
+        self.add(
             "template_age_seconds",
             "Age of the work that miners are on",
             self.template_age_seconds.clone(),
         );
+        let help = "Open escape hatches: what is forbidden by default and allowed here";
+        self.add("escape_hatch_active", help, self.hatches.clone());
+    }
+
+    /// Serves a metric under this name, and remembers it for the reference.
+    fn add<M: Metric + TypedMetric>(&mut self, name: &'static str, help: &'static str, metric: M) {
+        let kind = match M::TYPE {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            _ => "unknown",
+        };
+        self.described.push(Described { name, kind, help });
+        self.registry.register(name, help, metric);
+    }
+
+    /// Every metric, in the order of the reference.
+    pub(crate) fn described(&self) -> &[Described] {
+        &self.described
     }
 
     /// Shows the open hatches, each as a gauge that is 1.
-    pub(crate) fn show_hatches(&mut self, open: impl Iterator<Item = EscapeHatch>) {
-        let family = GaugeBy::default();
+    pub(crate) fn show_hatches(&self, open: impl Iterator<Item = EscapeHatch>) {
         for hatch in open {
-            family.get_or_create(&label("name", hatch.variable())).set(1);
+            self.hatches.get_or_create(&label("name", hatch.variable())).set(1);
         }
-        let help = "Open escape hatches: what is forbidden by default and allowed here";
-        self.registry.register("escape_hatch_active", help, family);
     }
 
     /// Counts what an event tells.

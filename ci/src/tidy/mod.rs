@@ -1,6 +1,7 @@
 //! The rules no compiler checks.
 
 mod graph;
+mod reference;
 mod source;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use anyhow::{Result, bail};
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut breaches = graph::check(root)?;
     breaches.extend(source::check(root)?);
+    breaches.extend(reference::check(root)?);
     for breach in &breaches {
         println!("tidy: {breach}");
     }

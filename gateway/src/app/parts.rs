@@ -111,7 +111,7 @@ impl Parts {
         let (log, log_task) =
             log::open(&env, config.log.clone(), recovered, Arc::clone(&feed), log_end.clone())
                 .await?;
-        let mut metrics = Metrics::new();
+        let metrics = Metrics::new();
         metrics.show_hatches(config.hatches.iter().copied());
         let metrics = Arc::new(metrics);
         let clock = Clock::start(Arc::clone(&env.wall));

@@ -204,6 +204,20 @@ impl EscapeHatch {
         Self::NoShareUpstreamReadyInline,
     ];
 
+    /// What it allows, for the reference.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::DropOldInline => "`drop_old` in inline mode, which loses acknowledged shares",
+            Self::OpenAuth => "`auth.mode = \"open\"`: anyone mines under any name",
+            Self::NoApiKey => {
+                "HTTP off loopback without a key; nothing that changes state is served"
+            }
+            Self::Plaintext => "miners without Noise, when no key of `[noise]` is set",
+            Self::InsecureHttpUpstream => "`http://` to a host that is not loopback",
+            Self::NoShareUpstreamReadyInline => "miners in inline mode before the pool was reached",
+        }
+    }
+
     /// Its environment variable; open when set to `1` or `true`.
     pub const fn variable(self) -> &'static str {
         match self {

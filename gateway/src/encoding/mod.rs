@@ -2,6 +2,7 @@
 
 mod event;
 mod forward;
+pub(crate) mod schema;
 
 pub(crate) use event::encode_event;
 pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share, parse_pool_answer};

@@ -97,7 +97,8 @@ fn object(schema: &Schema) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-fn of_kind(kind: &str) -> Value {
+/// The schema of a kind, as [`Schema::fields`] names them.
+pub(crate) fn of_kind(kind: &str) -> Value {
     if let Some(kind) = kind.strip_suffix('?') {
         return json!({ "anyOf": [of_kind(kind), { "type": "null" }] });
     }
@@ -117,14 +118,6 @@ fn reference(name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_document_is_as_published() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/gateway");
-        insta::with_settings!({
-            snapshot_path => path, prepend_module_to_snapshot => false, omit_expression => true,
-        }, { insta::assert_snapshot!("openapi", document()) });
-    }
 
     #[test]
     fn every_reference_is_to_a_schema_that_exists() {
