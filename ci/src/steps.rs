@@ -27,6 +27,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     sim(root, "determinism", &["twin", "reorg", "--node", "replay"])?;
     if node == "bitcoind" {
         sim(root, "the real programs, one of them killed", &["walk"])?;
+        sim(root, "the real gateway under the suite", &["walk", "--conformance"])?;
     }
     println!("ci: all green in {} s", begun.elapsed().as_secs());
     Ok(())

@@ -75,6 +75,9 @@ struct RunArgs {
     /// Write the outcomes there as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Cases that run side by side; each has connections of its own.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Hashes to spend on one share at most.
     #[arg(long, default_value_t = 1 << 22)]
     grind_budget: u32,
@@ -135,7 +138,7 @@ async fn run(env: &Env, args: RunArgs) -> Result<ExitCode> {
     });
     // A reader that goes away, such as `head`, does not end the run.
     let tell = |outcome: &conformance::Outcome| drop(print(&lines(outcome)));
-    let outcomes = match conformance::run(env, &target, &cases, tell).await {
+    let outcomes = match conformance::run(env, &target, &cases, args.jobs, tell).await {
         Ok(outcomes) => outcomes,
         Err(error @ (SuiteError::Unreachable { .. } | SuiteError::NothingSelected)) => {
             print(&format!("not judged: {error}\n"))?;

@@ -77,6 +77,28 @@ fn shown(record: &[String]) -> &[String] {
     &record[record.len().saturating_sub(SHOWN_LINES)..]
 }
 
+/// What is not a plain pass, as a table: the case, its verdict, and what the server did.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut text = format!(
+        "{}\n\n| id | level | verdict | a server's duty | what was seen |\n|---|---|---|---|---|\n",
+        Tally::of(outcomes).in_words()
+    );
+    for outcome in outcomes {
+        let Some(reason) = outcome.verdict.reason() else { continue };
+        let case = outcome.case;
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            case.id,
+            case.level.as_str(),
+            outcome.verdict.as_str(),
+            case.sentence,
+            reason.replace('|', "\\|")
+        );
+    }
+    text
+}
+
 /// The outcomes as JUnit's XML, for continuous integration.
 pub fn junit(target: &str, outcomes: &[Outcome]) -> String {
     let tally = Tally::of(outcomes);

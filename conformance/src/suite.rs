@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use platform::Env;
 use tokio::time::{Instant, timeout};
 
@@ -65,7 +66,8 @@ pub enum SuiteError {
     NothingSelected,
 }
 
-/// Runs cases one after the other and tells each outcome as it comes.
+/// Runs cases, up to `at_once` of them side by side, and tells each outcome in the order of the
+/// cases.
 ///
 /// # Errors
 /// [`SuiteError`] when nothing could be judged.
@@ -73,15 +75,17 @@ pub async fn run(
     env: &Env,
     target: &Arc<Target>,
     cases: &[&'static Case],
+    at_once: usize,
     mut tell: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>, SuiteError> {
     if cases.is_empty() {
         return Err(SuiteError::NothingSelected);
     }
     reach(env, target).await?;
+    let judging = cases.iter().map(|case| judge(env, target, case));
+    let mut judging = stream::iter(judging).buffered(at_once.max(1));
     let mut outcomes = Vec::with_capacity(cases.len());
-    for case in cases {
-        let outcome = judge(env, target, case).await;
+    while let Some(outcome) = judging.next().await {
         tell(&outcome);
         outcomes.push(outcome);
     }

@@ -44,7 +44,7 @@ fn selected(ids: &[&str]) -> Vec<&'static Case> {
 #[tokio::test(start_paused = true)]
 async fn a_conforming_server_passes() {
     let (env, target) = bench(None);
-    let outcomes = conformance::run(&env, &target, &selected(&[]), |_| {}).await.unwrap();
+    let outcomes = conformance::run(&env, &target, &selected(&[]), 1, |_| {}).await.unwrap();
     let wrong: Vec<String> = outcomes
         .iter()
         .filter(|outcome| match outcome.verdict {
@@ -133,9 +133,21 @@ async fn a_report_says_what_was_sent_and_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cases_side_by_side_come_out_as_one_by_one() {
+    let (env, target) = bench(Some(Breakage::TargetAboveMax));
+    let cases = selected(&["MP-3", "OV-3"]);
+    let verdicts = async |at_once| {
+        let outcomes = conformance::run(&env, &target, &cases, at_once, |_| {}).await.unwrap();
+        outcomes.iter().map(|outcome| (outcome.case.id, outcome.verdict.as_str())).collect()
+    };
+    let (one_by_one, side_by_side): (Vec<_>, Vec<_>) = (verdicts(1).await, verdicts(16).await);
+    assert_eq!(one_by_one, side_by_side);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_selected_is_no_success() {
     let (env, target) = bench(None);
-    let outcomes = conformance::run(&env, &target, &selected(&["XX-99"]), |_| {}).await;
+    let outcomes = conformance::run(&env, &target, &selected(&["XX-99"]), 1, |_| {}).await;
     assert_eq!(outcomes.unwrap_err(), SuiteError::NothingSelected);
 }
 

@@ -168,6 +168,9 @@ struct WalkArgs {
     /// Keeps configuration, logs and the gateway's durable log
     #[arg(long)]
     keep: bool,
+    /// Instead of the walk, the suite of the program `conformance` judges the gateway
+    #[arg(long)]
+    conformance: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,13 +3,18 @@
 use anyhow::Result;
 
 use super::{FAILED, WalkArgs};
-use crate::walk::{Options, WalkError, run as walk};
+use crate::walk::{Options, WalkError, judge, run as walk};
 
 pub(super) fn run(args: WalkArgs) -> Result<u8> {
     let options = Options { programs: args.programs, keep: args.keep, ..Options::default() };
-    match walk(options, &mut |step| println!("walk: {step}")) {
-        Ok(summary) => {
-            print!("{summary}");
+    let mut progress = |step: &str| println!("walk: {step}");
+    let told = match args.conformance {
+        true => judge(options, &mut progress),
+        false => walk(options, &mut progress).map(|summary| summary.to_string()),
+    };
+    match told {
+        Ok(told) => {
+            print!("{told}");
             Ok(0)
         }
         Err(WalkError::Violated(what)) => {

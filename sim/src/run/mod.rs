@@ -1,6 +1,7 @@
 //! Plays a plan: builds a world, lets it live through the steps, and judges what was seen.
 
 mod faults;
+mod guest;
 mod logs;
 mod programs;
 mod settings;
@@ -15,6 +16,8 @@ use crate::report::model::{self, Header, Outcome, Report};
 use crate::report::progress::Clock;
 use crate::scenario::{Plan, Scenario};
 use crate::world;
+
+pub use guest::{Guest, with_guest};
 
 /// The clock of a node when it is made, in seconds since the Unix epoch: some time before the
 /// world begins, so that the blocks mined beforehand lie in its past.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::RunError;
 use super::faults::{self, node_fault, world_link};
+use super::guest::Guest;
 use super::logs::Logs;
 use super::programs::{DAEMONS, Parts, Programs, node_delay};
 use super::settings::{Settings, longest_transit};
@@ -30,6 +31,11 @@ use crate::world::{EPOCH_UNIX_MS, World};
 const TICK: Duration = Duration::from_millis(250);
 /// After the end, the last shares reach the pool, and the last events their reader.
 const SETTLING: Duration = Duration::from_secs(3);
+
+/// After that long the gateway has work to give.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// How often the clock of the node is put right while a guest is there.
+const NODE_TICK: Duration = Duration::from_secs(1);
 
 /// Pages that a passer-by may see.
 const PAGES: [&str; 4] = ["/health", "/ready", "/metrics", "/api/v1/config"];
@@ -91,6 +97,45 @@ pub(super) async fn live(
         traffic: story.world.net().traffic_digest(),
         log: logs.text(),
     })
+}
+
+/// The programs without a miner of ours. When they have begun, `visit` deals with the gateway;
+/// when it has ended, everything is drained. Meanwhile the node's clock goes with the world's.
+pub(super) async fn entertain<T>(
+    world: World,
+    scenario: &Scenario,
+    plan: &Plan,
+    node: Box<dyn Node>,
+    visit: impl AsyncFnOnce(Guest) -> T,
+) -> Result<T, RunError> {
+    set_up_links(&world, scenario)?;
+    let mut story = Story::begin(world, scenario, plan, node)?;
+    story.programs.start_all()?;
+    story.wait_until(WARM_UP, &Clock::default()).await;
+    let guest = Guest {
+        env: story.world.host("guest").env(),
+        address: "gateway:3333".to_owned(),
+        authority: story.programs.settings.authority,
+        identity: "miner-guest".to_owned(),
+    };
+    let mut visit = std::pin::pin!(visit(guest));
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut visit => break outcome,
+            () = tokio::time::sleep(NODE_TICK) => {
+                story.chain.set_time(&mut story.node, story.world.unix_ms() / 1000)?;
+                story.programs.note_deaths().await;
+            }
+        }
+    };
+    for daemon in DAEMONS {
+        story.programs.end(daemon).await;
+    }
+    match story.node.fault() {
+        Some(fault) => Err(RunError::Node(fault)),
+        None => Ok(outcome),
+    }
 }
 
 impl<'a> Story<'a> {

@@ -112,11 +112,33 @@ impl WalkError {
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn run(options: Options, progress: &mut dyn FnMut(&str)) -> Result<Summary, WalkError> {
-    let programs = process::Programs::find(options.programs.as_deref())?;
-    let bitcoind = match options.bitcoind {
-        Some(exe) => exe,
-        None => crate::node::find().ok_or(WalkError::NoNode)?.exe,
-    };
+    let programs = process::Programs::find(options.programs.as_deref(), false)?;
+    let bitcoind = bitcoind(options.bitcoind)?;
+    on_this_machine(async |env| {
+        story::walk(&env, &programs, &bitcoind, options.keep, progress).await
+    })
+}
+
+/// Starts the programs without miners and has the conformance suite judge the gateway, a minute
+/// and a half. What the suite wrote.
+///
+/// # Errors
+/// A rule that the gateway breaks, or what kept it from being judged.
+pub fn judge(options: Options, progress: &mut dyn FnMut(&str)) -> Result<String, WalkError> {
+    let programs = process::Programs::find(options.programs.as_deref(), true)?;
+    let bitcoind = bitcoind(options.bitcoind)?;
+    on_this_machine(async |env| {
+        story::judge(&env, &programs, &bitcoind, options.keep, progress).await
+    })
+}
+
+fn bitcoind(wanted: Option<PathBuf>) -> Result<PathBuf, WalkError> {
+    wanted.or_else(|| crate::node::find().map(|node| node.exe)).ok_or(WalkError::NoNode)
+}
+
+fn on_this_machine<T>(
+    story: impl AsyncFnOnce(platform::Env) -> Result<T, WalkError>,
+) -> Result<T, WalkError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -124,7 +146,7 @@ pub fn run(options: Options, progress: &mut dyn FnMut(&str)) -> Result<Summary, 
         .map_err(|source| WalkError::machine("threads cannot be started", source))?;
     runtime.block_on(async {
         let env = platform::real::env();
-        let outcome = story::walk(&env, &programs, &bitcoind, options.keep, progress).await;
+        let outcome = story(env.clone()).await;
         env.tasks.abort_all();
         outcome
     })

@@ -20,6 +20,8 @@ const TAIL_LINES: usize = 15;
 
 /// The programs that are walked.
 const NAMES: [&str; 3] = ["gateway", "verifier", "template-manager"];
+/// The program that judges them.
+const JUDGE: &str = "conformance";
 
 /// Where the programs are.
 pub(super) struct Programs {
@@ -28,7 +30,7 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Looks into `folder`, or into the one of the running program.
-    pub(super) fn find(folder: Option<&Path>) -> Result<Self, WalkError> {
+    pub(super) fn find(folder: Option<&Path>, with_judge: bool) -> Result<Self, WalkError> {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
             None => {
@@ -37,26 +39,27 @@ impl Programs {
                 own.parent().map(Path::to_owned).unwrap_or_default()
             }
         };
+        let wanted: Vec<_> = NAMES.into_iter().chain(with_judge.then_some(JUDGE)).collect();
         let missing: Vec<_> =
-            NAMES.into_iter().filter(|name| !folder.join(name).is_file()).collect();
+            wanted.into_iter().filter(|name| !folder.join(name).is_file()).collect();
         if missing.is_empty() {
             return Ok(Self { folder });
         }
         Err(WalkError::Missing { names: missing.join(", "), folder })
     }
 
-    /// Runs one of them in `work` to its end, which must be a good one.
+    /// Runs one of them in `work` to its end, which must be a good one. What it wrote.
     pub(super) fn run(
         &self,
         program: &'static str,
         arguments: &[&str],
         work: &Path,
-    ) -> Result<(), WalkError> {
+    ) -> Result<String, WalkError> {
         let mut process = self.start(program, arguments, work)?;
         let failed = |source| WalkError::machine(format!("{program} cannot be watched"), source);
         let status = process.child.wait().map_err(failed)?;
         if status.success() {
-            return Ok(());
+            return Ok(process.log());
         }
         Err(process.ended_badly(status, format!("as `{program} {}`", arguments.join(" "))))
     }
@@ -229,9 +232,11 @@ mod tests {
     fn missing_programs_are_named_with_the_command_that_makes_them() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("verifier"), "").unwrap();
-        let Err(error) = Programs::find(Some(folder.path())) else { panic!("nothing is missing") };
+        let Err(error) = Programs::find(Some(folder.path()), true) else {
+            panic!("nothing is missing")
+        };
         let text = error.to_string();
-        assert!(text.contains("has no gateway, template-manager; "), "{text}");
+        assert!(text.contains("has no gateway, template-manager, conformance; "), "{text}");
         assert!(text.contains("`cargo build --bins`"), "{text}");
     }
 

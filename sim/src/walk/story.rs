@@ -48,6 +48,12 @@ const CHAIN_AGE_S: u64 = 3_600;
 const IN_FLIGHT: usize = 40;
 const DELIVERED: usize = 10;
 
+/// Cases of the suite that run side by side.
+const SUITE_JOBS: &str = "24";
+/// The suite waits so long for the gateway to end a connection that stalls: it gives one a minute
+/// for its first channel.
+const SUITE_STALL_MS: &str = "75000";
+
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -73,6 +79,46 @@ pub(super) async fn walk(
     let node = story.node.version().to_owned();
     let folder = keep.then(|| story.site.folder().to_owned());
     Ok(Summary { node, block, crash, shares, miners_drained, timings, folder })
+}
+
+/// Starts the programs without miners and has the suite of the `conformance` program judge the
+/// gateway. What it wrote.
+pub(super) async fn judge(
+    env: &Env,
+    programs: &Programs,
+    bitcoind: &Path,
+    keep: bool,
+    progress: &mut dyn FnMut(&str),
+) -> Result<String, WalkError> {
+    let mut story = Story::begin(env, programs, bitcoind, keep, progress)?;
+    story.start_programs().await?;
+    (story.progress)("the suite judges the gateway");
+    let target = site::loopback(story.site.ports.miners);
+    let (authority, identity) =
+        (story.site.authority()?.to_string(), format!("{}suite", site::MINER_PREFIX));
+    let arguments = [
+        "run",
+        "--target",
+        &target,
+        "--authority-key",
+        &authority,
+        "--user-identity",
+        &identity,
+        "--jobs",
+        SUITE_JOBS,
+        "--stall-ms",
+        SUITE_STALL_MS,
+        "--junit",
+        "conformance.xml",
+    ];
+    let running = tokio::task::block_in_place(|| {
+        story.programs.run("conformance", &arguments, story.site.folder())
+    });
+    let told = running?;
+    for program in ["gateway", "template-manager", "verifier"] {
+        story.running.end(program).await?;
+    }
+    Ok(told)
 }
 
 /// What there is while the walk goes on. Fields are dropped from the top: programs end before
@@ -152,9 +198,15 @@ impl<'a> Story<'a> {
         }));
     }
 
-    /// Keys, configuration, the three programs and the miners. The time until the gateway was
-    /// ready.
+    /// Everything, with the miners. The time until the gateway was ready.
     async fn start(&mut self) -> Result<Duration, WalkError> {
+        let took = self.start_programs().await?;
+        self.start_miners()?;
+        Ok(took)
+    }
+
+    /// Keys, configuration and the three programs. The time until the gateway was ready.
+    async fn start_programs(&mut self) -> Result<Duration, WalkError> {
         let height = self.height()?;
         let (node, url) = (self.node.version().to_owned(), self.node.rpc_url());
         (self.progress)(&format!("{node} at {url}, height {height}"));
@@ -169,9 +221,7 @@ impl<'a> Story<'a> {
             self.launch(program)?;
             self.wait_ready(program, port).await?;
         }
-        let took = self.start_gateway().await?;
-        self.start_miners()?;
-        Ok(took)
+        self.start_gateway().await
     }
 
     fn launch(&mut self, program: &'static str) -> Result<(), WalkError> {

@@ -1,0 +1,102 @@
+//! The black-box suite for mining servers against the gateway, in virtual time, under each setting
+//! that miners can notice.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::report::{lines, table};
+use conformance::{Outcome, Selection, Target, Verdict, Waits};
+use rstest::rstest;
+use sim::node::EmbeddedNode;
+use sim::run::{Guest, NODE_START_UNIX_S, RunNode, with_guest};
+use sim::scenario::Scenario;
+
+/// Where the gateway, however it is set up, does otherwise than the suite asks, and why.
+const MEANT: (&str, &str) = (
+    "OV-34g",
+    "Job declarators take the flags of SetupConnection.Error for those they may not ask for. Bits \
+     that nobody has defined are refused when they are set, and are nothing to tell others about.",
+);
+
+/// Further cases of that kind, of one setting each.
+const REPLAYS: (&str, &str) = (
+    "MP-56d",
+    "Shares of the observe mode are checked at the level `basic`, which has no replay detection; \
+     the pool behind the gateway has its own.",
+);
+const NARROW_MASK: (&str, &str) =
+    ("MP-57d", "The operator allows the bits of BIP 320 only, for firmware that rolls those.");
+const NO_ROLLING: (&str, &str) = ("DF-06a", "The operator forbids version rolling.");
+const NO_EXTENDED: (&str, &str) = ("MP-10b", "The operator has switched extended channels off.");
+
+/// Runs the whole suite with further lines of configuration.
+fn suite(config: &str) -> Vec<Outcome> {
+    let text = format!(
+        "schema = 1\nname = \"conformance\"\ndoc = \"The suite\"\nsim = {{ duration = \"1h\" }}\n\
+         [[expect]]\nalways = \"share_join\"\n{config}"
+    );
+    let scenario = Scenario::parse("conformance", "conformance", &text)
+        .unwrap_or_else(|problems| panic!("{problems:?}"));
+    let node = RunNode { node: Box::new(EmbeddedNode::new(NODE_START_UNIX_S)), kind: "embedded" };
+    with_guest(&scenario, &scenario.plan(1), node, judge).expect("the programs start")
+}
+
+async fn judge(guest: Guest) -> Vec<Outcome> {
+    let target = Arc::new(Target {
+        address: guest.address,
+        authority: Some(guest.authority),
+        plaintext: false,
+        user_identity: guest.identity,
+        grind_budget: 1 << 12,
+        // The gateway gives a connection a minute for its first channel.
+        waits: Waits { stall: Duration::from_secs(90), ..Waits::default() },
+    });
+    let cases = Selection::default().cases();
+    let outcomes = conformance::run(&guest.env, &target, &cases, 1, |_| {}).await;
+    outcomes.expect("the gateway can be judged")
+}
+
+/// Whether the gateway did otherwise than it should.
+fn is_wrong(outcome: &Outcome) -> bool {
+    matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_))
+}
+
+/// The outcomes as the page that is kept.
+fn page(outcomes: &[Outcome], meant: &[(&str, &str)]) -> String {
+    let mut page = table(outcomes);
+    for (id, why) in meant {
+        writeln!(page, "\n{id}: {why}").expect("writing to a String cannot fail");
+    }
+    page
+}
+
+#[rstest]
+#[case("as_it_comes", "", &[])]
+#[case("observe_mode", "[config.gateway]\nmode = \"observe\"\n", &[REPLAYS])]
+#[case("bip320_mask", "[config.gateway]\nversion_rolling_mask = 0x1fffe000\n", &[NARROW_MASK])]
+#[case("fixed_version", "[config.gateway]\nversion_rolling_mask = 0\n", &[NO_ROLLING])]
+#[case("no_extended", "[config.gateway]\nextended_channels = false\n", &[NO_EXTENDED])]
+#[case("uneven_links", "[links.default]\nlatency = { uniform = [\"1ms\", \"9ms\"] }\n\
+                        chunk = \"1..90\"\n", &[])]
+fn the_gateway_breaks_no_rule(
+    #[case] name: &str,
+    #[case] config: &str,
+    #[case] meant: &[(&str, &str)],
+) {
+    let outcomes = suite(config);
+    let meant: Vec<_> = [MEANT].iter().chain(meant).copied().collect();
+    let is_meant = |outcome: &Outcome| meant.iter().any(|(id, _)| *id == outcome.case.id);
+    let (known, wrong): (Vec<_>, Vec<_>) =
+        outcomes.iter().filter(|outcome| is_wrong(outcome)).partition(|o| is_meant(o));
+    let wrong: String = wrong.into_iter().map(lines).collect();
+    assert!(wrong.is_empty(), "{wrong}");
+    assert_eq!(known.len(), meant.len(), "each known deviation is one");
+    insta::with_settings!({
+        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/conformance"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true
+    }, {
+        insta::assert_snapshot!(name, page(&outcomes, &meant));
+    });
+}
