@@ -157,7 +157,7 @@ struct Lines {
 }
 
 impl Record {
-    fn next_connection(&self) -> Self {
+    pub(crate) fn next_connection(&self) -> Self {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.connections += 1;
         Self { lines: Arc::clone(&self.lines), connection: lines.connections }
@@ -171,7 +171,7 @@ impl Record {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 }

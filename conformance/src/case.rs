@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::bench::Bench;
+use crate::client::Counter;
 
 /// How the specification words the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +71,7 @@ impl Section {
     }
 }
 
-/// One thing that is tried on the server, and the rule it is judged by.
+/// One thing that is tried on a server or a client, and the rule it is judged by.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The rule's id and a letter, such as `OV-30a`. Stable.
@@ -81,10 +82,10 @@ pub struct Case {
     pub level: Level,
     /// The section of the specification, or the field fact, that the rule comes from.
     pub spec: &'static str,
-    /// What a server has to do, as one sentence.
+    /// What the other side has to do, as one sentence.
     pub sentence: &'static str,
     /// Tries it.
-    pub run: Run,
+    pub run: Body,
 }
 
 impl fmt::Debug for Case {
@@ -93,7 +94,19 @@ impl fmt::Debug for Case {
     }
 }
 
-/// A case's body. It opens its own connections and leaves none behind.
+/// What tries a case's rule, by whose rule it is.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// On a server.
+    Server(Run),
+    /// On a client.
+    Client(ClientRun),
+}
+
+/// A body that waits for the client's connections.
+pub type ClientRun = for<'c> fn(&'c Counter) -> Pin<Box<dyn Future<Output = Judged> + Send + 'c>>;
+
+/// A body for servers. It opens its own connections and leaves none behind.
 pub type Run = for<'b> fn(&'b Bench) -> Pin<Box<dyn Future<Output = Judged> + Send + 'b>>;
 
 /// The value of a step, or why the case ends there.
@@ -174,16 +187,19 @@ impl Verdict {
 /// Declares the cases of one file: id, level, specification section, sentence, and the body as a
 /// function, or as a closure that hands parameters to one.
 macro_rules! cases {
-    ($section:ident: $($id:literal $level:ident $spec:literal $sentence:literal $body:expr;)*) => {
+    ($section:ident: $($rest:tt)*) => {
+        $crate::case::cases! { Server $section: $($rest)* }
+    };
+    ($side:ident $section:ident: $($id:literal $level:ident $spec:literal $sentence:literal $body:expr;)*) => {
         /// The cases of this file, in the order in which they run.
         #[allow(clippy::redundant_closure_call)] // It hands parameters to a shared body.
-        pub(super) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
+        pub(crate) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
             id: $id,
             section: $crate::case::Section::$section,
             level: $crate::case::Level::$level,
             spec: $spec,
             sentence: $sentence,
-            run: |bench| Box::pin($body(bench)),
+            run: $crate::case::Body::$side(|bench| Box::pin($body(bench))),
         }),*];
     };
 }

@@ -36,6 +36,16 @@ impl Frame {
     }
 }
 
+/// A frame that a server sends, in words, whether it is well-formed or not.
+pub(crate) fn server_frame_in_words(frame: &[u8]) -> String {
+    match frame.split_first_chunk::<{ FrameHeader::LEN }>() {
+        Some((header, payload)) => {
+            Frame { header: FrameHeader::decode(*header), payload: payload.to_vec() }.in_words()
+        }
+        None => format!("{} bytes: {}", frame.len(), hex(frame)),
+    }
+}
+
 /// A frame that a client sends, in words, whether it is well-formed or not.
 pub(crate) fn client_frame_in_words(frame: &[u8]) -> String {
     let Some((header, payload)) = frame.split_first_chunk::<{ FrameHeader::LEN }>() else {

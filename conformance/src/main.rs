@@ -1,16 +1,18 @@
-//! `conformance`: judges any SV2 mining server from outside.
+//! `conformance`: judges any SV2 mining server, and any SV2 miner, from outside.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use conformance::report::{Tally, junit, lines, list, page};
-use conformance::{Section, Selection, SuiteError, Target, Waits};
+use conformance::{ClientWaits, Hosting, Section, Selection, SuiteError, Target, Waits};
 use platform::Env;
-use sv2_noise::AuthorityPublicKey;
+use sv2_noise::{AuthorityPublicKey, AuthoritySecretKey};
+use zeroize::Zeroizing;
 
 /// Everything that binds is kept.
 const CONFORMING: u8 = 0;
@@ -19,7 +21,7 @@ const BREACH: u8 = 1;
 /// Nothing could be judged: the server is not there, or speaks otherwise.
 const NOT_JUDGED: u8 = 3;
 
-/// The black-box test suite for Stratum V2 mining servers.
+/// The black-box test suite for Stratum V2 mining servers, miners and proxies.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -31,6 +33,8 @@ struct Cli {
 enum Verb {
     /// Judge a server. Ends with 0 when it conforms, 1 when not, 3 when it cannot be judged.
     Run(Box<RunArgs>),
+    /// Be a server, and judge the miner or proxy that connects. Ends as `run` does.
+    Serve(Box<ServeArgs>),
     /// Show the cases.
     List(ListArgs),
 }
@@ -40,6 +44,9 @@ struct ListArgs {
     /// As the page CASES.md, all of them.
     #[arg(long)]
     page: bool,
+    /// Those for clients.
+    #[arg(long, conflicts_with = "page")]
+    clients: bool,
     #[command(flatten)]
     selection: SelectionArgs,
 }
@@ -94,6 +101,43 @@ struct RunArgs {
     selection: SelectionArgs,
 }
 
+#[derive(Args)]
+struct ServeArgs {
+    /// Where clients are to connect, as HOST:PORT.
+    #[arg(long, default_value = "127.0.0.1:34254")]
+    listen: String,
+    /// The authority's secret key as the file that `gateway gen-keys` writes has it; one is made
+    /// up without it. Its public key, for the client, is told at the start.
+    #[arg(long, value_name = "FILE")]
+    authority_key_file: Option<PathBuf>,
+    /// The client does not know the authority's key, and so accepts any.
+    #[arg(long)]
+    any_authority: bool,
+    /// Hashes that a share takes on the average; by the client's hash rate without it.
+    #[arg(long)]
+    hashes_per_share: Option<u64>,
+    /// Wait for the client to connect, in seconds.
+    #[arg(long, default_value_t = 90)]
+    arrival_s: u64,
+    /// Wait for the messages before the first share, in seconds.
+    #[arg(long, default_value_t = 30)]
+    answer_s: u64,
+    /// Wait for a share, in seconds.
+    #[arg(long, default_value_t = 30)]
+    share_s: u64,
+    /// Wait for what must not come, in milliseconds.
+    #[arg(long, default_value_t = 2_000)]
+    quiet_ms: u64,
+    /// SHOULD binds as MUST does.
+    #[arg(long)]
+    strict: bool,
+    /// Write the outcomes there as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    #[command(flatten)]
+    selection: SelectionArgs,
+}
+
 fn section(text: &str) -> Result<Section, String> {
     Section::ALL.into_iter().find(|section| section.as_str() == text).ok_or_else(|| {
         let known = Section::ALL.map(Section::as_str).join(", ");
@@ -105,10 +149,13 @@ fn section(text: &str) -> Result<Section, String> {
 async fn main() -> Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Run(args) => run(&platform::real::env(), *args).await,
+        Verb::Serve(args) => serve(&platform::real::env(), *args).await,
         Verb::List(args) => {
-            match args.page {
-                true => print(&page())?,
-                false => print(&list(&args.selection.selection().cases()))?,
+            let selection = args.selection.selection();
+            match (args.page, args.clients) {
+                (true, _) => print(&page())?,
+                (false, false) => print(&list(&selection.cases()))?,
+                (false, true) => print(&list(&selection.client_cases()))?,
             }
             Ok(ExitCode::from(CONFORMING))
         }
@@ -123,7 +170,7 @@ impl SelectionArgs {
 
 async fn run(env: &Env, args: RunArgs) -> Result<ExitCode> {
     let cases = args.selection.selection().cases();
-    let from_ms = std::time::Duration::from_millis;
+    let from_ms = Duration::from_millis;
     let target = Arc::new(Target {
         address: args.target,
         authority: args.authority_key,
@@ -138,23 +185,66 @@ async fn run(env: &Env, args: RunArgs) -> Result<ExitCode> {
     });
     // A reader that goes away, such as `head`, does not end the run.
     let tell = |outcome: &conformance::Outcome| drop(print(&lines(outcome)));
-    let outcomes = match conformance::run(env, &target, &cases, args.jobs, tell).await {
+    let outcomes = conformance::run(env, &target, &cases, args.jobs, tell).await;
+    conclude(env, &target.address, outcomes, args.strict, args.junit.as_deref())
+}
+
+async fn serve(env: &Env, args: ServeArgs) -> Result<ExitCode> {
+    let cases = args.selection.selection().client_cases();
+    let authority = match &args.authority_key_file {
+        None => AuthoritySecretKey::generate(&mut |out| env.rng.fill(out)),
+        Some(file) => {
+            let bytes = env.storage.read(file).with_context(|| file.display().to_string())?;
+            let text = Zeroizing::new(String::from_utf8(bytes).context("the key is no text")?);
+            AuthoritySecretKey::parse(text.trim()).with_context(|| file.display().to_string())?
+        }
+    };
+    print(&format!("stratum2+tcp://{}/{}\n", args.listen, authority.public()))?;
+    let hosting = Arc::new(Hosting {
+        listen: args.listen,
+        authority,
+        client_knows_authority: !args.any_authority,
+        hashes_per_share: args.hashes_per_share,
+        waits: ClientWaits {
+            arrival: Duration::from_secs(args.arrival_s),
+            answer: Duration::from_secs(args.answer_s),
+            share: Duration::from_secs(args.share_s),
+            quiet: Duration::from_millis(args.quiet_ms),
+        },
+    });
+    let tell = |outcome: &conformance::Outcome| drop(print(&lines(outcome)));
+    let outcomes = conformance::serve(env, &hosting, &cases, tell).await;
+    let name = format!("the client of {}", hosting.listen);
+    conclude(env, &name, outcomes, args.strict, args.junit.as_deref())
+}
+
+/// Tells the numbers, writes the outcomes down, and says how the program ends.
+fn conclude(
+    env: &Env,
+    name: &str,
+    outcomes: Result<Vec<conformance::Outcome>, SuiteError>,
+    strict: bool,
+    file: Option<&Path>,
+) -> Result<ExitCode> {
+    let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
-        Err(error @ (SuiteError::Unreachable { .. } | SuiteError::NothingSelected)) => {
+        Err(error) => {
             print(&format!("not judged: {error}\n"))?;
             return Ok(ExitCode::from(NOT_JUDGED));
         }
-        Err(error) => return Err(error.into()),
     };
     let tally = Tally::of(&outcomes);
-    print(&format!("\n{}: {}\n", target.address, tally.in_words()))?;
-    if let Some(file) = &args.junit {
-        let xml = junit(&target.address, &outcomes);
+    print(&format!("\n{name}: {}\n", tally.in_words()))?;
+    if let Some(file) = file {
+        let xml = junit(name, &outcomes);
         env.storage
             .write_atomic(file, xml.as_bytes())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let is_conforming = tally.is_conforming(args.strict);
+    if tally.passed + tally.failed + tally.deviating == 0 {
+        return Ok(ExitCode::from(NOT_JUDGED));
+    }
+    let is_conforming = tally.is_conforming(strict);
     Ok(ExitCode::from(if is_conforming { CONFORMING } else { BREACH }))
 }
 

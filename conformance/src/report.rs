@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::case::{Case, Section, Verdict};
 use crate::cases::catalogue;
+use crate::client::client_catalogue;
 use crate::suite::Outcome;
 
 /// Most lines of a record that are shown, the last ones.
@@ -182,14 +183,29 @@ pub fn page() -> String {
         catalogue().count(),
     );
     let _ = writeln!(text, "{all} cases, {musts} of them MUST.");
+    sections(&mut text, "a server's duty", catalogue);
+    text.push_str(CLIENT_PREFACE);
+    let _ = writeln!(text, "{} cases.", client_catalogue().count());
+    sections(&mut text, "a client's duty", client_catalogue);
+    text
+}
+
+fn sections<I: Iterator<Item = &'static Case>>(
+    text: &mut String,
+    duty: &str,
+    cases: impl Fn() -> I,
+) {
     for section in Section::ALL {
+        let mut cases = cases().filter(|case| case.section == section).peekable();
+        if cases.peek().is_none() {
+            continue;
+        }
         let _ = writeln!(
             text,
-            "\n## {}\n\n| id | level | section | a server's duty |",
+            "\n## {}\n\n| id | level | section | {duty} |\n|---|---|---|---|",
             section.as_str()
         );
-        text.push_str("|---|---|---|---|\n");
-        for case in catalogue().filter(|case| case.section == section) {
+        for case in cases {
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} |",
@@ -200,8 +216,17 @@ pub fn page() -> String {
             );
         }
     }
-    text
 }
+
+const CLIENT_PREFACE: &str = "\
+\n# The cases of `conformance serve`
+
+A scripted server waits for one miner or proxy, plays a case on each connection, and judges what \
+comes over it. Between cases it ends the connection, and the client is expected to come back. A \
+case is skipped when no client comes, or when it does not come to the point that is judged: without \
+a share, shares cannot be judged.
+
+";
 
 const PREFACE: &str = "\
 # The cases of `conformance run`

@@ -8,8 +8,9 @@ use platform::Env;
 use tokio::time::{Instant, timeout};
 
 use crate::bench::{Bench, Target};
-use crate::case::{Case, Section, Stop, Verdict};
+use crate::case::{Body, Case, Judged, Section, Stop, Verdict};
 use crate::cases::catalogue;
+use crate::client::client_catalogue;
 
 /// Longest a case may take, beyond which the server is stuck in a way no case foresees.
 const CASE_LIMIT: Duration = Duration::from_secs(180);
@@ -37,9 +38,14 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The selected cases, in the order of the catalogue.
+    /// The selected cases for servers, in the order of the catalogue.
     pub fn cases(&self) -> Vec<&'static Case> {
         catalogue().filter(|case| self.takes(case)).collect()
+    }
+
+    /// The selected cases for clients.
+    pub fn client_cases(&self) -> Vec<&'static Case> {
+        client_catalogue().filter(|case| self.takes(case)).collect()
     }
 
     fn takes(&self, case: &Case) -> bool {
@@ -57,6 +63,14 @@ pub enum SuiteError {
     #[error("{address} cannot be judged: {reason}; is it an SV2 server, and is Noise as expected?")]
     Unreachable {
         /// The server.
+        address: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The port cannot be opened.
+    #[error("cannot listen on {address}: {reason}; is it in use?")]
+    Unavailable {
+        /// Where clients were to connect.
         address: String,
         /// What failed.
         reason: String,
@@ -96,15 +110,20 @@ pub async fn run(
 pub async fn judge(env: &Env, target: &Arc<Target>, case: &'static Case) -> Outcome {
     let bench = Bench::new(env.clone(), Arc::clone(target));
     let started = Instant::now();
-    let judged = match timeout(CASE_LIMIT, (case.run)(&bench)).await {
-        Ok(judged) => judged,
-        Err(_) => {
-            let limit = CASE_LIMIT.as_secs();
-            Err(Stop::Breach(format!("the case did not come to its end within {limit} s")))
-        }
+    let judged = match case.run {
+        Body::Server(run) => limited(run(&bench)).await,
+        Body::Client(_) => Err(Stop::inapplicable("the rule is for clients")),
     };
     let verdict = Verdict::of(judged, case.level);
     Outcome { case, verdict, record: bench.record(), took: started.elapsed() }
+}
+
+/// A body's end, or that it has none.
+pub(crate) async fn limited(body: impl Future<Output = Judged>) -> Judged {
+    timeout(CASE_LIMIT, body).await.unwrap_or_else(|_| {
+        let limit = CASE_LIMIT.as_secs();
+        Err(Stop::Breach(format!("the case did not come to its end within {limit} s")))
+    })
 }
 
 /// One connection up to the handshake, so that a wrong address is not a hundred failed cases.
