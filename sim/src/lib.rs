@@ -2,6 +2,7 @@
 #![deny(unsafe_code)] // `world::getrandom` is the one exception.
 
 pub mod actors;
+pub mod certify;
 pub mod cli;
 pub mod disk;
 pub mod net;

@@ -25,11 +25,21 @@ const MAX_LINE_BYTES: usize = 1 << 20;
 /// Follows `/gateway/events` of the HTTP interface at `base` until the future is dropped. After
 /// each interruption it resumes after the last number it has, so that it misses nothing.
 pub async fn follow(env: Env, base: String, api_key: Option<String>, recorder: Recorder) {
+    follow_with(env, base, api_key, |line| recorder.record(Seen::Event(line))).await;
+}
+
+/// Follows as [`follow`] does, and hands each line to `take`.
+pub(crate) async fn follow_with(
+    env: Env,
+    base: String,
+    api_key: Option<String>,
+    mut take: impl FnMut(Value),
+) {
     let client = HttpClient::new(&env);
     let mut since = 0;
     loop {
         if let Ok(body) = open(&client, &base, api_key.as_deref(), since).await {
-            read(body, &mut since, &recorder).await;
+            read(body, &mut since, &mut take).await;
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -53,7 +63,7 @@ async fn open(
     Ok(response.into_body())
 }
 
-async fn read(mut body: Incoming, since: &mut u64, recorder: &Recorder) {
+async fn read(mut body: Incoming, since: &mut u64, take: &mut impl FnMut(Value)) {
     let mut pending = Vec::new();
     while let Ok(Some(Ok(frame))) = timeout(PATIENCE, body.frame()).await {
         let Ok(bytes) = frame.into_data() else { continue };
@@ -66,7 +76,7 @@ async fn read(mut body: Incoming, since: &mut u64, recorder: &Recorder) {
             if let Some(seq) = line["seq"].as_u64() {
                 *since = (*since).max(seq);
             }
-            recorder.record(Seen::Event(line));
+            take(line);
         }
         if pending.len() > MAX_LINE_BYTES {
             return;

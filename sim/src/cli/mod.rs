@@ -1,9 +1,10 @@
 //! The commands, their options and their exit codes.
 //!
 //! 0 all is well · 1 a property failed or a golden differs · 2 not deterministic · 3 the harness
-//! or its configuration is wrong.
+//! or its configuration is wrong · 5 the machine was too busy to measure.
 #![allow(clippy::disallowed_methods)] // The commands' own files and processes, never a world's.
 
+mod certify;
 mod golden;
 mod mine;
 mod node;
@@ -60,6 +61,8 @@ enum Verb {
     Mine(MineArgs),
     /// Runs the real programs on this machine: finds a block, kills the gateway, counts every share
     Walk(WalkArgs),
+    /// Loads a gateway with miners on real sockets, and says how fast it is and what it promises
+    Certify(certify::CertifyArgs),
 }
 
 #[derive(Args, Clone)]
@@ -232,6 +235,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
         Verb::Mine(args) => mine::run(args),
         Verb::Walk(args) => walk::run(args),
+        Verb::Certify(args) => certify::run(args),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Text for HTML, SVG and XML, in elements and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -28,7 +28,7 @@ pub(super) fn seconds(ms: u64) -> String {
 }
 
 /// Microseconds in the unit that suits their size: `840 µs`, `12.3 ms`, `5.00 s`.
-pub(super) fn duration(us: u64) -> String {
+pub(crate) fn duration(us: u64) -> String {
     // Display only: a float's 53 bits are far more than the three digits shown.
     let value = us as f64;
     match us {
@@ -41,7 +41,7 @@ pub(super) fn duration(us: u64) -> String {
 }
 
 /// A count with thin groups of three digits: `12 345`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

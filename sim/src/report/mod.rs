@@ -6,9 +6,9 @@
 
 mod files;
 pub mod golden;
-mod html;
+pub(crate) mod html;
 pub mod junit;
-mod markup;
+pub(crate) mod markup;
 pub mod model;
 pub mod progress;
 pub mod terminal;

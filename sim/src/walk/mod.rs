@@ -10,10 +10,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod evidence;
-mod process;
+pub(crate) mod process;
 mod relay;
 mod sightings;
-mod site;
+pub(crate) mod site;
 mod story;
 mod summary;
 
@@ -101,7 +101,7 @@ pub enum WalkError {
 }
 
 impl WalkError {
-    fn machine(what: impl Into<String>, source: std::io::Error) -> Self {
+    pub(crate) fn machine(what: impl Into<String>, source: std::io::Error) -> Self {
         Self::Machine { what: what.into(), source }
     }
 }

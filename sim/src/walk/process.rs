@@ -5,15 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use platform::Env;
+use platform::http_client::HttpClient;
 use tokio::time::Instant;
 
 use super::WalkError;
+use super::site::loopback;
 
 /// How long anything may take: far longer than it does on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// How much of a log is shown where something goes wrong.
 const TAIL_LINES: usize = 15;
@@ -24,13 +33,13 @@ const NAMES: [&str; 3] = ["gateway", "verifier", "template-manager"];
 const JUDGE: &str = "conformance";
 
 /// Where the programs are.
-pub(super) struct Programs {
+pub(crate) struct Programs {
     folder: PathBuf,
 }
 
 impl Programs {
     /// Looks into `folder`, or into the one of the running program.
-    pub(super) fn find(folder: Option<&Path>, with_judge: bool) -> Result<Self, WalkError> {
+    pub(crate) fn find(folder: Option<&Path>, with_judge: bool) -> Result<Self, WalkError> {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
             None => {
@@ -49,7 +58,7 @@ impl Programs {
     }
 
     /// Runs one of them in `work` to its end, which must be a good one. What it wrote.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         program: &'static str,
         arguments: &[&str],
@@ -65,7 +74,7 @@ impl Programs {
     }
 
     /// Starts one of them in `work`, where its log is written to `<program>.log`.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         program: &'static str,
         arguments: &[&str],
@@ -88,19 +97,19 @@ impl Programs {
 
 /// The programs that run now.
 #[derive(Default)]
-pub(super) struct Running {
+pub(crate) struct Running {
     processes: Vec<Process>,
 }
 
 impl Running {
-    pub(super) fn add(&mut self, process: Process) {
+    pub(crate) fn add(&mut self, process: Process) {
         self.processes.push(process);
     }
 
     /// Waits until `check` has what is waited for; until then it says how things stand. That no
     /// program ends meanwhile is part of the wait; `program` is the one whose log tells why it is
     /// late.
-    pub(super) async fn until<T>(
+    pub(crate) async fn until<T>(
         &mut self,
         what: &str,
         program: &'static str,
@@ -126,13 +135,35 @@ impl Running {
         }
     }
 
+    /// Waits until the `/ready` of a program's HTTP interface, at this port of loopback, says so.
+    pub(crate) async fn until_ready(
+        &mut self,
+        env: &Env,
+        program: &'static str,
+        port: u16,
+    ) -> Result<(), WalkError> {
+        let client = HttpClient::new(env);
+        let url = format!("http://{}/ready", loopback(port));
+        let check = async || {
+            let request = Request::get(&url)
+                .body(Full::new(Bytes::new()))
+                .expect("the request is well formed");
+            match client.send(request, PROBE, 1 << 16).await {
+                Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+                Ok(answer) => Err(String::from_utf8_lossy(answer.body()).into_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        self.until(&format!("{url} to say that it is ready"), program, check).await
+    }
+
     /// SIGKILL.
-    pub(super) fn kill(&mut self, program: &str) -> Result<(), WalkError> {
+    pub(crate) fn kill(&mut self, program: &str) -> Result<(), WalkError> {
         self.take(program).kill()
     }
 
     /// SIGTERM, upon which it must end with 0. What it wrote.
-    pub(super) async fn end(&mut self, program: &str) -> Result<String, WalkError> {
+    pub(crate) async fn end(&mut self, program: &str) -> Result<String, WalkError> {
         let mut process = self.take(program);
         process.terminate()?;
         let deadline = Instant::now() + LIMIT;
@@ -155,6 +186,12 @@ impl Running {
         self.processes.remove(index.expect("only what was started is ended"))
     }
 
+    /// The process id of one of them.
+    pub(crate) fn pid(&self, program: &str) -> Option<u32> {
+        let process = self.processes.iter().find(|process| process.program == program);
+        process.map(|process| process.child.id())
+    }
+
     fn tail_of(&self, program: &str) -> String {
         let process = self.processes.iter().find(|process| process.program == program);
         process.map(Process::tail).unwrap_or_default()
@@ -162,7 +199,7 @@ impl Running {
 }
 
 /// A running program; dropping it kills it.
-pub(super) struct Process {
+pub(crate) struct Process {
     program: &'static str,
     child: Child,
     log: PathBuf,

@@ -15,26 +15,26 @@ use crate::node::RealNode;
 const DIFFICULTY: &str = "3e-10";
 
 /// What the names of the walk's miners begin with.
-pub(super) const MINER_PREFIX: &str = "walk-";
+pub(crate) const MINER_PREFIX: &str = "walk-";
 
 /// Where everything of the walk is.
-pub(super) struct Site {
+pub(crate) struct Site {
     folder: PathBuf,
     /// Removes the folder; none where it is kept.
     _temporary: Option<TempDir>,
-    pub(super) ports: Ports,
-    pub(super) share_secret: SecretString,
+    pub(crate) ports: Ports,
+    pub(crate) share_secret: SecretString,
 }
 
 /// Free ports of loopback.
-pub(super) struct Ports {
-    pub(super) miners: u16,
-    pub(super) gateway_http: u16,
+pub(crate) struct Ports {
+    pub(crate) miners: u16,
+    pub(crate) gateway_http: u16,
     verifier: u16,
-    pub(super) verifier_http: u16,
-    pub(super) templates_http: u16,
-    pub(super) pool: u16,
-    pub(super) relay: u16,
+    pub(crate) verifier_http: u16,
+    pub(crate) templates_http: u16,
+    pub(crate) pool: u16,
+    pub(crate) relay: u16,
 }
 
 impl Ports {
@@ -56,13 +56,13 @@ impl Ports {
 }
 
 /// `host:port` on loopback.
-pub(super) fn loopback(port: u16) -> String {
+pub(crate) fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
 impl Site {
     /// A fresh folder in the system's temporary one, and free ports.
-    pub(super) fn new(keep: bool, secret: SecretString) -> Result<Self, WalkError> {
+    pub(crate) fn new(keep: bool, secret: SecretString) -> Result<Self, WalkError> {
         let failed = |source| WalkError::machine("a temporary folder cannot be made", source);
         let temporary = tempfile::Builder::new().prefix("assay-walk-").tempdir().map_err(failed)?;
         let (folder, temporary) = if keep {
@@ -75,17 +75,17 @@ impl Site {
         Ok(Self { folder, _temporary: temporary, ports, share_secret: secret })
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The gateway's durable log.
-    pub(super) fn log_directory(&self) -> PathBuf {
+    pub(crate) fn log_directory(&self) -> PathBuf {
         self.folder.join("gateway-log")
     }
 
     /// The public key that `gateway gen-keys` wrote into `keys`.
-    pub(super) fn authority(&self) -> Result<AuthorityPublicKey, WalkError> {
+    pub(crate) fn authority(&self) -> Result<AuthorityPublicKey, WalkError> {
         let path = self.folder.join("keys").join("authority.pub");
         let text = std::fs::read_to_string(&path)
             .map_err(|source| WalkError::machine(path.display().to_string(), source))?;
@@ -94,9 +94,10 @@ impl Site {
             .map_err(|error| WalkError::Violated(format!("{}: {error}", path.display())))
     }
 
-    /// Writes the four configuration files.
-    pub(super) fn configure(&self, node: &RealNode) -> Result<(), WalkError> {
-        self.write("gateway.toml", &self.gateway())?;
+    /// Writes the four configuration files; the gateway's ends with `gateway_more`, whose first
+    /// keys are of `[log]`.
+    pub(crate) fn configure(&self, node: &RealNode, gateway_more: &str) -> Result<(), WalkError> {
+        self.write("gateway.toml", &format!("{}{gateway_more}", self.gateway()))?;
         self.write("verifier.toml", &self.verifier())?;
         self.write("policy.toml", POLICY)?;
         self.write("template-manager.toml", &self.templates(node))

@@ -3,12 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use gateway::log::recovery::{Recovered, recover};
-use http::{Request, StatusCode};
-use http_body_util::Full;
 use platform::Env;
-use platform::http_client::HttpClient;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::sync::watch;
@@ -53,9 +49,6 @@ const SUITE_JOBS: &str = "24";
 /// The suite waits so long for the gateway to end a connection that stalls: it gives one a minute
 /// for its first channel.
 const SUITE_STALL_MS: &str = "75000";
-
-/// How long a probe may take.
-const PROBE: Duration = Duration::from_secs(2);
 
 /// Does the walk.
 pub(super) async fn walk(
@@ -213,13 +206,13 @@ impl<'a> Story<'a> {
         let miners_at = site::loopback(self.site.ports.miners);
         let arguments = ["gen-keys", "--out", "keys", "--address", &miners_at];
         self.programs.run("gateway", &arguments, self.site.folder())?;
-        self.site.configure(&self.node)?;
+        self.site.configure(&self.node, "")?;
         let ports = &self.site.ports;
         let (judge, source) = (ports.verifier_http, ports.templates_http);
         for (program, port) in [("verifier", judge), ("template-manager", source)] {
             (self.progress)(&format!("starting {program}"));
             self.launch(program)?;
-            self.wait_ready(program, port).await?;
+            self.running.until_ready(&self.env, program, port).await?;
         }
         self.start_gateway().await
     }
@@ -237,29 +230,13 @@ impl<'a> Story<'a> {
         let begun = Instant::now();
         self.launch("gateway")?;
         let http = self.site.ports.gateway_http;
-        self.wait_ready("gateway", http).await?;
+        self.running.until_ready(&self.env, "gateway", http).await?;
         let took = begun.elapsed();
         self.stream = Recorder::new();
         let base = format!("http://{}", site::loopback(http));
         let follow = events::follow(self.env.clone(), base, None, self.stream.clone());
         drop(self.env.tasks.spawn("event_reader", follow));
         Ok(took)
-    }
-
-    async fn wait_ready(&mut self, program: &'static str, port: u16) -> Result<(), WalkError> {
-        let client = HttpClient::new(&self.env);
-        let url = format!("http://{}/ready", site::loopback(port));
-        let check = async || {
-            let request = Request::get(&url)
-                .body(Full::new(Bytes::new()))
-                .expect("the request is well formed");
-            match client.send(request, PROBE, 1 << 16).await {
-                Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
-                Ok(answer) => Err(String::from_utf8_lossy(answer.body()).into_owned()),
-                Err(error) => Err(error.to_string()),
-            }
-        };
-        self.running.until(&format!("{url} to say that it is ready"), program, check).await
     }
 
     fn start_miners(&self) -> Result<(), WalkError> {

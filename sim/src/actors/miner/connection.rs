@@ -1,28 +1,30 @@
 //! A connection up to its Noise transport.
 
 use platform::{Env, Stream};
-use sv2_noise::{ACT_2_LEN, FrameDecoder, Initiator, Sealer};
+use sv2_noise::{ACT_2_LEN, AuthorityPublicKey, FrameDecoder, Initiator, Sealer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::MinerConfig;
 
 /// The largest payload a miner takes.
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
 /// A connection whose handshake is done.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     sealer: Sealer,
     decoder: FrameDecoder,
 }
 
-/// Connects and shakes hands.
-pub(super) async fn open(env: &Env, config: &MinerConfig) -> Result<Connection, String> {
-    let mut stream = env.net.connect(&config.address).await.map_err(|error| error.to_string())?;
+/// Connects to `host:port` and shakes hands; without an authority any certificate will do.
+pub(crate) async fn open(
+    env: &Env,
+    address: &str,
+    authority: Option<AuthorityPublicKey>,
+) -> Result<Connection, String> {
+    let mut stream = env.net.connect(address).await.map_err(|error| error.to_string())?;
     let rng = std::sync::Arc::clone(&env.rng);
     let mut entropy = move |buffer: &mut [u8]| rng.fill(buffer);
     let (initiator, act_1) =
-        Initiator::new(config.authority, &mut entropy).map_err(|error| error.to_string())?;
+        Initiator::new(authority, &mut entropy).map_err(|error| error.to_string())?;
     let mut act_2 = [0; ACT_2_LEN];
     let exchange = async {
         stream.write_all(&act_1).await?;
@@ -39,7 +41,7 @@ pub(super) async fn open(env: &Env, config: &MinerConfig) -> Result<Connection, 
 
 impl Connection {
     /// Seals and sends frames.
-    pub(super) async fn send(&mut self, frames: &[u8]) -> Result<(), String> {
+    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), String> {
         let mut sealed = Vec::new();
         self.sealer.seal_frames(frames, &mut sealed);
         let sent = async {
@@ -50,7 +52,7 @@ impl Connection {
     }
 
     /// Waits for bytes and hands them to the decoder. May be dropped while it waits.
-    pub(super) async fn receive(&mut self) -> Result<(), String> {
+    pub(crate) async fn receive(&mut self) -> Result<(), String> {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer).await {
             Ok(0) => Err("closed by the gateway".to_owned()),
@@ -63,7 +65,7 @@ impl Connection {
     }
 
     /// The frames that are whole.
-    pub(super) fn decoder(&mut self) -> &mut FrameDecoder {
+    pub(crate) fn decoder(&mut self) -> &mut FrameDecoder {
         &mut self.decoder
     }
 }

@@ -4,9 +4,9 @@
 //! well. What it does wrong, it does on purpose ([`Behaviour`]), and writes down with the class
 //! of each share.
 
-mod connection;
+pub(crate) mod connection;
 mod session;
-mod work;
+pub(crate) mod work;
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
     loop {
         let miner = config.index;
         let see = |what| recorder.record(Seen::Miner { miner, what });
-        match connection::open(&env, &config).await {
+        match connection::open(&env, &config.address, config.authority).await {
             Err(error) => see(MinerSeen::Refused { error }),
             Ok(connection) => {
                 see(MinerSeen::Connected);

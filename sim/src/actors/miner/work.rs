@@ -19,13 +19,13 @@ const FIXED_VERSION_BIT: u32 = 1 << 30;
 const INVENTED: u32 = 100_000;
 
 /// A threshold for hashes: 32 bytes, little-endian.
-pub(super) type Target = [u8; 32];
+pub(crate) type Target = [u8; 32];
 
 /// What a channel works on.
-pub(super) struct Board {
-    pub(super) channel_id: u32,
+pub(crate) struct Board {
+    pub(crate) channel_id: u32,
     /// The target of jobs that come from now on.
-    pub(super) target: Target,
+    pub(crate) target: Target,
     futures: BTreeMap<u32, Announced>,
     active: Option<Work>,
     /// The last work on the tip before.
@@ -42,7 +42,7 @@ struct Announced {
 
 /// Everything a header needs but the nonce.
 #[derive(Clone, Copy)]
-pub(super) struct Work {
+pub(crate) struct Work {
     job_id: u32,
     version: u32,
     merkle_root: [u8; 32],
@@ -54,24 +54,24 @@ pub(super) struct Work {
 
 /// A header that is good for its class, as it is submitted.
 #[derive(Clone, Copy)]
-pub(super) struct Ground {
-    pub(super) class: ShareClass,
-    pub(super) channel_id: u32,
-    pub(super) job_id: u32,
-    pub(super) nonce: u32,
-    pub(super) ntime: u32,
-    pub(super) version: u32,
-    pub(super) prev_hash: [u8; 32],
+pub(crate) struct Ground {
+    pub(crate) class: ShareClass,
+    pub(crate) channel_id: u32,
+    pub(crate) job_id: u32,
+    pub(crate) nonce: u32,
+    pub(crate) ntime: u32,
+    pub(crate) version: u32,
+    pub(crate) prev_hash: [u8; 32],
     header: [u8; 80],
 }
 
 impl Board {
-    pub(super) fn new(channel_id: u32, target: Target) -> Self {
+    pub(crate) fn new(channel_id: u32, target: Target) -> Self {
         Self { channel_id, target, futures: BTreeMap::new(), active: None, stale: None }
     }
 
     /// A job came. False where it is for the tip at once and there is none.
-    pub(super) fn job(&mut self, job: &NewMiningJob) -> bool {
+    pub(crate) fn job(&mut self, job: &NewMiningJob) -> bool {
         let announced = Announced {
             version: job.version,
             merkle_root: job.merkle_root.0,
@@ -90,7 +90,7 @@ impl Board {
     }
 
     /// A new tip came. False where its job was not announced.
-    pub(super) fn prev_hash(&mut self, new: &SetNewPrevHash) -> bool {
+    pub(crate) fn prev_hash(&mut self, new: &SetNewPrevHash) -> bool {
         let Some(mut announced) = self.futures.remove(&new.job_id) else { return false };
         announced.target = self.target;
         // Every other job is void with the tip that it was for (specification 5.3.14).
@@ -100,18 +100,18 @@ impl Board {
         true
     }
 
-    pub(super) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.active.is_some()
     }
 
     /// The tip that is worked on.
-    pub(super) fn tip(&self) -> Option<[u8; 32]> {
+    pub(crate) fn tip(&self) -> Option<[u8; 32]> {
         self.active.map(|work| work.prev_hash)
     }
 
     /// Finds a header of this class, starting at a nonce and not before a time. A stale one needs
     /// an older tip; `None` where there is none, where there is no work, or where no try fits.
-    pub(super) fn grind(&self, class: ShareClass, nonce: u32, now_s: u32) -> Option<Ground> {
+    pub(crate) fn grind(&self, class: ShareClass, nonce: u32, now_s: u32) -> Option<Ground> {
         let work = match class {
             ShareClass::Stale => self.stale?,
             _ => self.active?,
@@ -178,7 +178,7 @@ impl Work {
 
 impl Ground {
     /// The same header, sent for another reason.
-    pub(super) fn as_class(self, class: ShareClass) -> Self {
+    pub(crate) fn as_class(self, class: ShareClass) -> Self {
         Self { class, ..self }
     }
 
@@ -188,18 +188,18 @@ impl Ground {
     }
 
     /// The block hash as it is shown.
-    pub(super) fn shown_hash(&self) -> String {
+    pub(crate) fn shown_hash(&self) -> String {
         shown(&self.hash())
     }
 
     /// The share's id: SHA-256 of the header.
-    pub(super) fn share_id(&self) -> String {
+    pub(crate) fn share_id(&self) -> String {
         const_hex::encode(sha256::Hash::hash(&self.header).as_byte_array())
     }
 }
 
 /// A block hash in internal byte order, as it is shown.
-pub(super) fn shown(hash: &[u8; 32]) -> String {
+pub(crate) fn shown(hash: &[u8; 32]) -> String {
     let mut reversed = *hash;
     reversed.reverse();
     const_hex::encode(reversed)

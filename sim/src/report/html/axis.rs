@@ -3,28 +3,28 @@
 use std::fmt::Write;
 
 /// The drawing's width and the margins around what is plotted, in pixels.
-pub(super) const WIDTH: f64 = 1000.0;
-pub(super) const LEFT: f64 = 78.0;
-pub(super) const RIGHT: f64 = 16.0;
+pub(crate) const WIDTH: f64 = 1000.0;
+pub(crate) const LEFT: f64 = 78.0;
+pub(crate) const RIGHT: f64 = 16.0;
 
 /// Maps a range of values onto a range of pixels.
 #[derive(Clone, Copy)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     from: (f64, f64),
     to: (f64, f64),
 }
 
 impl Scale {
-    pub(super) fn new(from: (f64, f64), to: (f64, f64)) -> Self {
+    pub(crate) fn new(from: (f64, f64), to: (f64, f64)) -> Self {
         Self { from, to }
     }
 
     /// The whole width for virtual milliseconds from 0 to `duration_ms`.
-    pub(super) fn time(duration_ms: u64) -> Self {
+    pub(crate) fn time(duration_ms: u64) -> Self {
         Self::new((0.0, (duration_ms.max(1)) as f64), (LEFT, WIDTH - RIGHT))
     }
 
-    pub(super) fn at(self, value: f64) -> f64 {
+    pub(crate) fn at(self, value: f64) -> f64 {
         let span = self.from.1 - self.from.0;
         let share = if span == 0.0 { 0.0 } else { (value - self.from.0) / span };
         self.to.0 + share.clamp(0.0, 1.0) * (self.to.1 - self.to.0)
@@ -32,7 +32,7 @@ impl Scale {
 }
 
 /// Round values from 0 to at least `max`, about `wanted` of them.
-pub(super) fn ticks(max: f64, wanted: f64) -> Vec<f64> {
+pub(crate) fn ticks(max: f64, wanted: f64) -> Vec<f64> {
     let rough = (max / wanted).max(f64::MIN_POSITIVE);
     let magnitude = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0]
@@ -45,13 +45,13 @@ pub(super) fn ticks(max: f64, wanted: f64) -> Vec<f64> {
 }
 
 /// A number without needless digits.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The axis of virtual time below a drawing, with its grid lines.
-pub(super) fn time_axis(svg: &mut String, duration_ms: u64, top: f64, bottom: f64) {
+pub(crate) fn time_axis(svg: &mut String, duration_ms: u64, top: f64, bottom: f64) {
     let scale = Scale::time(duration_ms);
     let end = duration_ms.max(1) as f64 / 1000.0;
     for tick in ticks(end, 10.0).into_iter().filter(|tick| *tick <= end * 1.0001) {
@@ -68,7 +68,7 @@ pub(super) fn time_axis(svg: &mut String, duration_ms: u64, top: f64, bottom: f6
 }
 
 /// One horizontal grid line with its label at the left.
-pub(super) fn level(svg: &mut String, y: f64, label: &str) {
+pub(crate) fn level(svg: &mut String, y: f64, label: &str) {
     writeln!(
         svg,
         "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
@@ -81,13 +81,13 @@ pub(super) fn level(svg: &mut String, y: f64, label: &str) {
 }
 
 /// Opens a drawing of this height, with a title for those who cannot see it.
-pub(super) fn open(height: f64, title: &str) -> String {
+pub(crate) fn open(height: f64, title: &str) -> String {
     format!(
         "<div class=\"scroll\"><svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{title}\">\n"
     )
 }
 
-pub(super) const CLOSE: &str = "</svg></div>\n";
+pub(crate) const CLOSE: &str = "</svg></div>\n";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The report as one HTML file: no script, no font, no image beside it.
 
-mod axis;
+pub(crate) mod axis;
 mod latency;
 mod series;
 mod tables;
@@ -89,7 +89,7 @@ fn digest(hex: &str) -> String {
 }
 
 /// A headed part of the page.
-fn section(title: &str, note: &str, body: &str) -> String {
+pub(crate) fn section(title: &str, note: &str, body: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n<p class=\"note\">{note}</p>\n{body}</section>\n")
 }
 

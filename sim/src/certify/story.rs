@@ -1,0 +1,339 @@
+//! A load from its first connection to its last share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::hashes::Hash as _;
+use platform::Env;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::certificate::{Certificate, Counts, Events, LoadShown, Used};
+use super::join::Join;
+use super::load::{Load, Tally};
+use super::machine::Machine;
+use super::measure::Measures;
+use super::miner;
+use super::pool::{self, Taken};
+use super::tips::{TipCounts, Tips};
+use super::usage::Usage;
+use super::{CertifyError, Options, Outside};
+use crate::actors::events;
+use crate::node::{ChainScript, Node, RealNode};
+use crate::walk::WalkError;
+use crate::walk::process::{Programs, Running};
+use crate::walk::site::{self, Site};
+
+/// The chain before the load.
+const BLOCKS: u32 = 101;
+/// The chain begins so long ago, so that no block of it is in the future.
+const CHAIN_AGE_S: u64 = 7_200;
+
+/// How long the miners of a ramp may take beyond it.
+const RAMP_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last shares may take.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a wait looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Loads the programs of this machine.
+pub(super) async fn inside(
+    env: &Env,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(Certificate, Measures), CertifyError> {
+    let machine = Machine::look();
+    let mut bench = Bench::begin(env, options, progress)?;
+    bench.start(progress).await?;
+    let pid = bench.running.pid("gateway").unwrap_or_default();
+    let idle = Usage::of(pid).unwrap_or_default();
+    let load = Arc::new(bench.load(env, options)?);
+    ramp(&load, options, progress).await?;
+    let working = Usage::of(pid).unwrap_or_default();
+    load.send(true);
+    tokio::time::sleep(options.warm_up).await;
+    progress(&format!("measuring {} s", options.duration.as_secs()));
+    let before = Usage::of(pid).unwrap_or_default();
+    load.measure(true);
+    bench.mine(&load, options).await?;
+    load.measure(false);
+    let after = Usage::of(pid).unwrap_or_default();
+    settle(&load, progress, || bench.join.open()).await;
+    let unanswered = load.waiting() as u64;
+    let (mut measures, tips, tally) = load.take();
+    env.tasks.abort_all();
+    let (join, of_events) = bench.join.finish();
+    measures.add(&of_events);
+    let counts = Counts {
+        events: Some(Events::new(join, bench.taken.load(Ordering::Relaxed))),
+        ..counts(tips.measure(&mut measures), tally, unanswered)
+    };
+    let cpu = after.cpu.saturating_sub(before.cpu);
+    let used = Used {
+        idle_bytes: idle.resident_bytes,
+        working_bytes: working.resident_bytes,
+        final_bytes: after.resident_bytes,
+        cpu_us_per_share: cpu.as_secs_f64() * 1e6 / counts.shares_accepted.max(1) as f64,
+        processors: cpu.as_secs_f64() / options.duration.as_secs_f64(),
+    };
+    let shown = LoadShown {
+        node: Some(bench.node.version().to_owned()),
+        tip_interval_s: Some(options.tip_interval.as_secs_f64()),
+        transactions: Some(options.transactions),
+        log_sync: Some(options.log_sync.clone()),
+        ..shown(options, "programs started here", &counts)
+    };
+    Ok((Certificate::new(machine, shown, counts, Some(used), &measures), measures))
+}
+
+/// Loads a gateway that runs elsewhere.
+pub(super) async fn outside(
+    env: &Env,
+    options: &Options,
+    outside: &Outside,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(Certificate, Measures), CertifyError> {
+    let machine = Machine::look();
+    let load = Arc::new(Load::new(
+        env,
+        vec![outside.address.clone()],
+        outside.authority,
+        outside.identity.clone(),
+        options.share_interval,
+        Tips::unannounced(),
+    ));
+    ramp(&load, options, progress).await?;
+    load.send(true);
+    tokio::time::sleep(options.warm_up).await;
+    progress(&format!("measuring {} s", options.duration.as_secs()));
+    load.measure(true);
+    tokio::time::sleep(options.duration).await;
+    load.measure(false);
+    settle(&load, progress, || 0).await;
+    let unanswered = load.waiting() as u64;
+    let (mut measures, tips, tally) = load.take();
+    env.tasks.abort_all();
+    let counts = counts(tips.measure(&mut measures), tally, unanswered);
+    let shown = shown(options, &outside.address, &counts);
+    Ok((Certificate::new(machine, shown, counts, None, &measures), measures))
+}
+
+/// What there is while the programs of this machine are loaded. Fields are dropped from the top.
+struct Bench {
+    running: Running,
+    programs: Programs,
+    node: RealNode,
+    chain: ChainScript,
+    site: Site,
+    env: Env,
+    join: Join,
+    taken: Taken,
+    log_sync: String,
+    miners: u32,
+}
+
+impl Bench {
+    fn begin(
+        env: &Env,
+        options: &Options,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, CertifyError> {
+        let programs = Programs::find(options.programs.as_deref(), false)?;
+        let bitcoind = crate::node::find().ok_or(WalkError::NoNode)?.exe;
+        let mut secret = [0; 16];
+        env.rng.fill(&mut secret);
+        let site = Site::new(false, SecretString::from(const_hex::encode(secret)))?;
+        progress(&format!("starting {}", bitcoind.display()));
+        let (node, chain) = chain(env, &bitcoind, options)?;
+        Ok(Self {
+            running: Running::default(),
+            programs,
+            node,
+            chain,
+            site,
+            env: env.clone(),
+            join: Join::default(),
+            taken: Taken::default(),
+            log_sync: options.log_sync.clone(),
+            miners: options.miners,
+        })
+    }
+
+    /// Keys, configuration, the three programs, the pool, and a reader of the event stream.
+    async fn start(&mut self, progress: &mut dyn FnMut(&str)) -> Result<(), CertifyError> {
+        let pool = site::loopback(self.site.ports.relay);
+        let serve = pool::serve(self.env.clone(), pool, Arc::clone(&self.taken));
+        drop(self.env.tasks.spawn("pool", async move {
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the pool does not listen");
+            }
+        }));
+        let miners_at = site::loopback(self.site.ports.miners);
+        let arguments = ["gen-keys", "--out", "keys", "--address", &miners_at];
+        self.programs.run("gateway", &arguments, self.site.folder())?;
+        self.site.configure(&self.node, &self.gateway_more())?;
+        let ports = &self.site.ports;
+        let (judge, source, gateway) =
+            (ports.verifier_http, ports.templates_http, ports.gateway_http);
+        for (program, port) in
+            [("verifier", judge), ("template-manager", source), ("gateway", gateway)]
+        {
+            progress(&format!("starting {program}"));
+            let config = format!("{program}.toml");
+            let process =
+                self.programs.start(program, &["--config", &config], self.site.folder())?;
+            self.running.add(process);
+            self.running.until_ready(&self.env, program, port).await?;
+        }
+        let base = format!("http://{}", site::loopback(gateway));
+        let join = self.join.clone();
+        let follow = events::follow_with(self.env.clone(), base, None, move |line: Value| {
+            join.take(&line);
+        });
+        drop(self.env.tasks.spawn("event_reader", follow));
+        Ok(())
+    }
+
+    /// Limits that a load from one machine stays below, and how the log is synced.
+    fn gateway_more(&self) -> String {
+        let (sync, connections) = (&self.log_sync, self.miners.saturating_add(100));
+        format!(
+            "sync = \"{sync}\"\n\n[limits]\nmax_connections = {connections}\n\
+             max_connections_per_ip = {connections}\nconnections_per_second_per_ip = 100000\n"
+        )
+    }
+
+    fn load(&self, env: &Env, options: &Options) -> Result<Load, CertifyError> {
+        Ok(Load::new(
+            env,
+            vec![site::loopback(self.site.ports.miners)],
+            Some(self.site.authority()?),
+            site::MINER_PREFIX.to_owned(),
+            options.share_interval,
+            Tips::default(),
+        ))
+    }
+
+    /// Mines a block at each interval until the time is up.
+    async fn mine(&mut self, load: &Load, options: &Options) -> Result<(), CertifyError> {
+        let end = Instant::now() + options.duration;
+        // The last tip has the time of half an interval to reach everyone.
+        let mut next = Instant::now() + options.tip_interval / 2;
+        while next < end {
+            tokio::time::sleep_until(next).await;
+            self.mine_one(load, options.transactions)?;
+            next += options.tip_interval;
+        }
+        tokio::time::sleep_until(end).await;
+        Ok(())
+    }
+
+    fn mine_one(&mut self, load: &Load, transactions: usize) -> Result<(), CertifyError> {
+        let Self { node, chain, .. } = self;
+        let block = chain.next_block(node)?;
+        let text = serialize_hex(&block);
+        load.begin_tip(block.block_hash().to_byte_array(), Instant::now());
+        let answer: Option<String> = <dyn Node>::ask(node, "submitblock", &json!([text]))?;
+        if let Some(reason) = answer {
+            return Err(CertifyError::Load(format!("the node refused a block: {reason}")));
+        }
+        chain.fill_mempool(node, transactions)?;
+        Ok(())
+    }
+}
+
+/// A node with a chain whose coins suffice for every template of the load.
+fn chain(
+    env: &Env,
+    bitcoind: &Path,
+    options: &Options,
+) -> Result<(RealNode, ChainScript), CertifyError> {
+    let begins_s = env.wall.unix_ms() / 1000 - CHAIN_AGE_S;
+    let mut node = RealNode::start(bitcoind, begins_s)?;
+    let mut chain = ChainScript::new(1, begins_s);
+    let templates = options.duration.div_duration_f64(options.tip_interval).ceil() as usize + 2;
+    chain.premine(&mut node, BLOCKS, templates * options.transactions.max(1))?;
+    // From here on the node goes by the machine's clock, as the programs do.
+    node.call("setmocktime", &json!([0]))?;
+    chain.fill_mempool(&mut node, options.transactions)?;
+    Ok((node, chain))
+}
+
+/// Connects every miner at its moment, and waits until all have work.
+async fn ramp(
+    load: &Arc<Load>,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), CertifyError> {
+    let rate = options.connects_per_second;
+    progress(&format!("connecting {} miners, {rate} a second", options.miners));
+    let start = Instant::now();
+    for index in 0..options.miners {
+        let due = start + Duration::from_secs_f64(f64::from(index) / rate);
+        let miner = miner::mine(Arc::clone(load), index, due);
+        drop(load.env.tasks.spawn("miner", miner));
+    }
+    let limit = Duration::from_secs_f64(f64::from(options.miners) / rate) + RAMP_PATIENCE;
+    while load.working() < options.miners as usize {
+        if start.elapsed() > limit {
+            return Err(CertifyError::Idle {
+                working: load.working(),
+                miners: options.miners,
+                after: limit,
+                last: load.last_failure(),
+            });
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Sends nothing more, and waits for what is under way.
+async fn settle(load: &Load, progress: &mut dyn FnMut(&str), unresolved: impl Fn() -> usize) {
+    progress("waiting for the last shares");
+    load.send(false);
+    let start = Instant::now();
+    while load.waiting() + unresolved() > 0 && start.elapsed() < SETTLE_PATIENCE {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn counts(tips: TipCounts, tally: Tally, unanswered: u64) -> Counts {
+    Counts {
+        tips: tips.tips,
+        missed_tips: tips.missed as u64,
+        shares_due: tally.due,
+        shares_sent: tally.sent,
+        shares_accepted: tally.accepted,
+        shares_idle: tally.idle,
+        overtaken: tally.overtaken,
+        refused: tally.refused,
+        unanswered,
+        disconnects: tally.disconnects,
+        failed_connects: tally.failed_connects,
+        events: None,
+    }
+}
+
+fn shown(options: &Options, gateway: &str, counts: &Counts) -> LoadShown {
+    let seconds = options.duration.as_secs_f64();
+    let refused: u64 = counts.refused.values().sum();
+    LoadShown {
+        gateway: gateway.to_owned(),
+        node: None,
+        miners: options.miners,
+        connects_per_second: options.connects_per_second,
+        share_interval_s: options.share_interval.as_secs_f64(),
+        measured_s: seconds,
+        warm_up_s: options.warm_up.as_secs_f64(),
+        tip_interval_s: None,
+        transactions: None,
+        log_sync: None,
+        offered_per_s: counts.shares_due as f64 / seconds,
+        achieved_per_s: (counts.shares_accepted + counts.overtaken + refused) as f64 / seconds,
+    }
+}
