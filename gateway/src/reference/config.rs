@@ -49,6 +49,7 @@ pub(super) fn values(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Secret => "secret text".to_owned(),
         Kind::Address => "host:port".to_owned(),
+        Kind::Addresses => "host:port, or several with commas between".to_owned(),
         Kind::Url => "http(s) URL".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Choice(choices) => choices.join(", "),
