@@ -6,7 +6,7 @@ use sv2_wire::{Message, MiningServerMessage, Seq064K, WorkerIdentity};
 use super::{ready, shares, still_serves};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
-use crate::mining::{Open, Want};
+use crate::mining::{Open, Share, Work};
 use crate::peer::{Event, Peer, read};
 
 /// An extension of the range for experiments, which no server in production has.
@@ -165,14 +165,10 @@ async fn worker(bench: &Bench, name: &'static str) -> Judged {
         _ => return Err(Stop::inapplicable("the server does not support extension 2")),
     }
     let channel = peer.open(&Open::extended_by(&bench.target.user_identity)).await?;
-    let work = peer.active(channel.channel_id).await?;
-    let share = work.grind(bench, work.blank(1), Want::Valid).await?;
     let identity = WorkerIdentity::new(name).expect("the suite's names have at most 32 bytes");
-    let mut frame = Vec::new();
-    share.extended().encode_frame_with_tlvs(&[identity.to_tlv()], &mut frame);
-    peer.send_frame(&frame).await;
-    match shares::verdict(&mut peer, &share).await? {
-        Ok(_) => Ok(()),
-        Err(code) => Err(Stop::Breach(format!("refused: {}", code.escape_ascii()))),
-    }
+    let encode = |share: &Share, frame: &mut Vec<u8>| {
+        share.extended().encode_frame_with_tlvs(&[identity.to_tlv()], frame);
+    };
+    let make = |work: &Work| work.blank(1);
+    shares::submit_as(bench, &mut peer, channel.channel_id, make, encode).await.map(drop)
 }

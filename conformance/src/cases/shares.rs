@@ -73,8 +73,7 @@ fn refused(code: &[u8]) -> Stop {
     Stop::Breach(format!("a valid share is refused: {}", code.escape_ascii()))
 }
 
-/// Submits a share that `change` makes of a blank one; again when the tip moved meanwhile, as it
-/// does on a test network where every share is a block.
+/// Submits a standard share that `change` makes of a blank one, until the tip holds still.
 pub(super) async fn submit(
     bench: &Bench,
     peer: &mut Peer,
@@ -82,11 +81,26 @@ pub(super) async fn submit(
     sequence_number: u32,
     change: impl Fn(Share) -> Share + Send + Sync,
 ) -> Judged<SubmitSharesSuccess> {
+    let make = |work: &Work| change(work.numbered(sequence_number));
+    submit_as(bench, peer, channel_id, make, |share, frame| share.standard().encode_frame(frame))
+        .await
+}
+
+/// Submits what `make` makes of the work, as `encode` writes it; again when the tip moved
+/// meanwhile, as it does on a test network where every share is a block.
+pub(super) async fn submit_as(
+    bench: &Bench,
+    peer: &mut Peer,
+    channel_id: u32,
+    make: impl Fn(&Work) -> Share + Send + Sync,
+    encode: impl Fn(&Share, &mut Vec<u8>) + Send + Sync,
+) -> Judged<SubmitSharesSuccess> {
     for _ in 0..ATTEMPTS {
         let work = peer.active(channel_id).await?;
-        let share = change(work.numbered(sequence_number));
-        let share = work.grind(bench, share, Want::Valid).await?;
-        peer.send(&share.standard()).await;
+        let share = work.grind(bench, make(&work), Want::Valid).await?;
+        let mut frame = Vec::new();
+        encode(&share, &mut frame);
+        peer.send_frame(&frame).await;
         match verdict(peer, &share).await? {
             Ok(success) => return Ok(success),
             Err(code) if !has_moved(peer, &work).await? => return Err(refused(&code)),
@@ -114,11 +128,13 @@ fn unchanged(share: Share) -> Share {
 
 async fn extended_share(bench: &Bench, byte: u8) -> Judged {
     let (mut peer, work) = extended_miner(bench, 0).await?;
-    let mut share = work.blank(1);
-    share.extranonce.fill(byte);
-    let share = work.grind(bench, share, Want::Valid).await?;
-    peer.send(&share.extended()).await;
-    verdict(&mut peer, &share).await?.map(drop).map_err(|code| refused(&code))
+    let make = |work: &Work| {
+        let mut share = work.blank(1);
+        share.extranonce.fill(byte);
+        share
+    };
+    let encode = |share: &Share, frame: &mut Vec<u8>| share.extended().encode_frame(frame);
+    submit_as(bench, &mut peer, work.channel.channel_id, make, encode).await.map(drop)
 }
 
 async fn extended(bench: &Bench) -> Judged {
