@@ -91,7 +91,7 @@ impl Rig {
         let (listener, mut accepted) = mpsc::unbounded_channel();
         lock(&self.net.0).insert(address.to_owned(), listener);
         let stream = accepted.recv().await.unwrap();
-        Verifier { stream, decoder: LineDecoder::new(), _accepted: accepted }
+        Verifier { stream, decoder: LineDecoder::new(), keeps: true, _accepted: accepted }
     }
 
     /// The verdict that reached the switch: the template and whether it is accepted.
@@ -121,6 +121,8 @@ type Got = (ProposalId, Vec<u32>, Vec<u8>);
 struct Verifier {
     stream: Stream,
     decoder: LineDecoder,
+    /// Whether it says that it keeps transactions.
+    keeps: bool,
     _accepted: mpsc::UnboundedReceiver<Stream>,
 }
 
@@ -147,7 +149,7 @@ impl Verifier {
         loop {
             match self.receive().await {
                 Message::Heartbeat(Heartbeat { seq }) => {
-                    let ack = HeartbeatAck { seq, tx_known: true };
+                    let ack = HeartbeatAck { seq, tx_known: self.keeps };
                     self.send(&Message::HeartbeatAck(ack)).await;
                 }
                 Message::TemplatePropose(propose) => {
@@ -216,11 +218,14 @@ fn work(id: u64, transactions: std::ops::Range<u32>) -> Arc<Work> {
 async fn only_new_transactions_are_sent_once_the_verifier_keeps_them() {
     let mut rig = Rig::new();
     let mut verifier = rig.verifier("a").await;
-    // Its heartbeat comes first, so its answer is there before the second proposal is made.
+    verifier.keeps = false;
     rig.proposals.push(work(1, 0..3));
     let (id, named, whole) = verifier.proposal().await;
     assert_eq!(named, [0; 0]);
     assert_eq!(whole, work(1, 0..3).proposal_block());
+    // What it says before its verdict is read before that.
+    verifier.keeps = true;
+    verifier.send(&Message::HeartbeatAck(HeartbeatAck { seq: 1, tx_known: true })).await;
     verifier.verdict(id, true).await;
     assert_eq!(rig.decided().await, (1, true));
 
