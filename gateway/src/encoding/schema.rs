@@ -149,10 +149,14 @@ mod tests {
     use super::*;
     use crate::encoding::encode_event;
 
+    const SHARE_ID: ShareId = ShareId([1; 32]);
+
     fn samples() -> Vec<Event> {
-        let (share_id, event_id) = (ShareId([1; 32]), EventId([2; 32]));
-        let hash = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).block_hash();
-        let verdict = Verdict { fee_tier: Some("mid".to_owned()), ..Verdict::default() };
+        [share_samples(), tip_samples(), program_samples()].concat()
+    }
+
+    fn share_samples() -> Vec<Event> {
+        let (share_id, event_id) = (SHARE_ID, EventId([2; 32]));
         let share = ShareAccepted {
             share_id: None,
             event_id,
@@ -167,7 +171,6 @@ mod tests {
             timestamp_ms: 1,
             gateway_instance_id: InstanceId::new("g"),
         };
-        let time = std::time::Duration::from_millis(3);
         vec![
             Event::ShareAccepted(share.clone()),
             Event::ShareAccepted(ShareAccepted {
@@ -190,6 +193,14 @@ mod tests {
                 timestamp_ms: 1,
                 attempts: 1,
             }),
+        ]
+    }
+
+    fn tip_samples() -> Vec<Event> {
+        let hash = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).block_hash();
+        let verdict = Verdict { fee_tier: Some("mid".to_owned()), ..Verdict::default() };
+        let time = std::time::Duration::from_millis(3);
+        vec![
             Event::TemplateVerdict(TemplateVerdict {
                 template_id: TemplateId(1),
                 height: 1,
@@ -214,6 +225,15 @@ mod tests {
                 ended_after: time,
                 timestamp_ms: 1,
             }),
+            Event::BlockFound(BlockFound {
+                hash,
+                height: 1,
+                share_id: SHARE_ID,
+                worker_id: WorkerId::new("w"),
+                accepted: None,
+                results: vec!["node: accepted".to_owned()],
+                timestamp_ms: 1,
+            }),
             Event::ConnectionClosed(ConnectionClosed {
                 miner_id: ConnectionId(1),
                 reason_code: None,
@@ -222,15 +242,11 @@ mod tests {
                 duration: time,
                 timestamp_ms: 1,
             }),
-            Event::BlockFound(BlockFound {
-                hash,
-                height: 1,
-                share_id,
-                worker_id: WorkerId::new("w"),
-                accepted: None,
-                results: vec!["node: accepted".to_owned()],
-                timestamp_ms: 1,
-            }),
+        ]
+    }
+
+    fn program_samples() -> Vec<Event> {
+        vec![
             Event::ConfigReloaded(ConfigReloaded {
                 applied: true,
                 changed: vec!["log.sync".to_owned()],
