@@ -44,7 +44,6 @@ const RESTART: &[&str] = &[
 
 /// Keys that are read as a connection is made or a channel opened.
 const NEW_CONNECTIONS: &[&str] = &[
-    "gateway.extended_channels",
     "gateway.http_tls_cert_file",
     "gateway.http_tls_key_file",
     "noise.noise_key_file",
@@ -55,9 +54,6 @@ const NEW_CONNECTIONS: &[&str] = &[
     "noise.cert_validity_secs",
     "noise.cert_backdate_secs",
     "share.initial_difficulty",
-    "auth.mode",
-    "auth.allowlist",
-    "auth.prefix_map",
     "auth.max_worker_id_bytes",
     "limits.max_connections",
     "limits.max_connections_per_ip",

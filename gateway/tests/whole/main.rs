@@ -4,6 +4,7 @@
 
 mod http;
 mod miner;
+mod proxy;
 mod reload;
 mod world;
 

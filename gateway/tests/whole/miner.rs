@@ -144,26 +144,43 @@ impl Miner {
         self.send_raw(&sealed[..sv2_noise::HEADER_BLOCK_LEN]).await;
     }
 
-    async fn send<'a>(&mut self, message: impl Into<MiningClientMessage<'a>>) {
+    pub(crate) async fn send<'a>(&mut self, message: impl Into<MiningClientMessage<'a>>) {
         let (mut frame, mut sealed) = (Vec::new(), Vec::new());
         message.into().encode_frame(&mut frame);
         self.sealer.seal_frame(&frame, &mut sealed);
         self.stream.write_all(&sealed).await.unwrap();
     }
 
+    /// What `read` makes of the next message; `None` at the end.
+    pub(crate) async fn message<T>(
+        &mut self,
+        read: impl FnOnce(&MiningServerMessage<'_>) -> T,
+    ) -> Option<T> {
+        let Self { stream, decoder, .. } = self;
+        next(stream, decoder, read).await
+    }
+
     /// Takes in the next message; its name, or `None` at the end.
     async fn receive(&mut self) -> Option<String> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame().unwrap() {
-                let message =
-                    MiningServerMessage::decode(frame.header, frame.payload).unwrap().message;
-                return Some(note(&message, &mut self.channel_id, &mut self.work));
-            }
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk).await {
-                Ok(0) | Err(_) => return None,
-                Ok(length) => self.decoder.push(&chunk[..length]),
-            }
+        let Self { stream, decoder, channel_id, work, .. } = self;
+        next(stream, decoder, |message| note(message, channel_id, work)).await
+    }
+}
+
+async fn next<T>(
+    stream: &mut Stream,
+    decoder: &mut FrameDecoder,
+    read: impl FnOnce(&MiningServerMessage<'_>) -> T,
+) -> Option<T> {
+    loop {
+        if let Some(frame) = decoder.next_frame().unwrap() {
+            let decoded = MiningServerMessage::decode(frame.header, frame.payload).unwrap();
+            return Some(read(&decoded.message));
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => decoder.push(&chunk[..length]),
         }
     }
 }

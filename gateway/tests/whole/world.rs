@@ -252,6 +252,12 @@ impl World {
         }
     }
 
+    pub(crate) async fn until_ready(&self) {
+        while self.request("GET", "/ready").await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The events from the log's first on, until `count` of them have this name.
     pub(crate) async fn events_until(&self, name: &str, count: usize) -> Vec<Value> {
         self.until_healthy().await;
