@@ -152,6 +152,11 @@ impl Pool {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn described(&self) -> String {
+        format!("{} {:?} {}", self.url, self.timeout, sign(&self.secret, 7, b"body"))
+    }
+
     async fn post(&self, batch: &Batch, now_ms: u64) -> Answer {
         let body = encode_batch(batch);
         let request = Request::builder()

@@ -93,8 +93,7 @@ pub(crate) const LABELS: &[MetricLabel] = &[
     labelled("escape_hatch_active", "name", "the hatch's environment variable"),
 ];
 
-const QUEUES: &str =
-    "connections, channels, replay_window, templates, forward_queue, forward_in_flight, blocks";
+const QUEUES: &str = "connections, channels, workers, replay_window, templates, forward_queue, forward_in_flight, blocks";
 
 impl Metrics {
     pub(crate) fn new() -> Self {

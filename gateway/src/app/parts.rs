@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use gateway_core::forward::{ForwardQueue, ForwardShare};
 use gateway_core::ids::InstanceId;
-use gateway_core::{SharedBounds, SharedState, prevhash};
+use gateway_core::{SharedState, prevhash};
 use platform::http_client::HttpClient;
 use platform::tls::{Identity, TlsListener};
 use platform::{Env, Listener, Shutdown, TaskHandle};
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::Error;
 use super::door::Door;
 use super::links::{self, Links, LinksUp};
-use super::settings::forward_settings;
+use super::settings::{forward_settings, shared_bounds};
 use super::task_group::TaskGroup;
 use crate::admission::Admission;
 use crate::blocks::BlockSubmitter;
@@ -28,7 +28,7 @@ use crate::encoding::decode_share;
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
-use crate::limits::{CHANNELS, EXPORTS, FORWARD_WAITING_SHARES, WORKERS};
+use crate::limits::{EXPORTS, FORWARD_WAITING_SHARES};
 use crate::live::Live;
 use crate::log::{self, LogEnd, LogError, Recovered};
 use crate::metrics::Metrics;
@@ -386,14 +386,8 @@ impl Drop for Alarm {
 }
 
 fn shared(env: &Env, config: &Config, clock: &Clock) -> SharedState {
-    let bounds = SharedBounds {
-        replay_window: config.share.dedup_window_size,
-        templates: config.timing.template_cache_size,
-        channels: CHANNELS,
-        workers: WORKERS,
-    };
     let instance = InstanceId::new(&config.gateway.gateway_instance_id);
     // The lower half of a random number is as random as the whole.
     let seed = env.rng.next_u64() as u32;
-    SharedState::new(instance, bounds, clock.now(), seed)
+    SharedState::new(instance, shared_bounds(config), clock.now(), seed)
 }

@@ -3,10 +3,10 @@
 use gateway_core::channel::ExtranonceSpace;
 use gateway_core::ids::InstanceId;
 use gateway_core::vardiff::Aim;
-use gateway_core::{auth, forward, prevhash, session};
+use gateway_core::{SharedBounds, auth, forward, prevhash, session};
 
 use crate::config::{AuthMode, Config, GatewayConfig, ShareConfig};
-use crate::limits::{FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, SETUP_TIMEOUT};
+use crate::limits::{CHANNELS, FIRST_CHANNEL_TIMEOUT, FORWARD_BACKOFF, SETUP_TIMEOUT, WORKERS};
 
 pub(crate) fn forward_settings(share: &ShareConfig) -> forward::Settings {
     forward::Settings {
@@ -76,6 +76,15 @@ fn extranonce_space(gateway: &GatewayConfig) -> ExtranonceSpace {
     match gateway.extranonce_index {
         Some(index) => ExtranonceSpace::of_index(index),
         None => ExtranonceSpace::of_instance(&InstanceId::new(&gateway.gateway_instance_id)),
+    }
+}
+
+pub(crate) fn shared_bounds(config: &Config) -> SharedBounds {
+    SharedBounds {
+        replay_window: config.share.dedup_window_size,
+        templates: config.timing.template_cache_size,
+        channels: CHANNELS,
+        workers: WORKERS,
     }
 }
 

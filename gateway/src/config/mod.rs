@@ -351,4 +351,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -63,8 +63,12 @@ pub(super) async fn channels(
         miner_id: u64,
         channel_id: u32,
         worker_id: String,
+        is_extended: bool,
         difficulty: f64,
         hash_rate: HashRate,
+        shares_accepted: u64,
+        shares_refused: u64,
+        last_share_age_ms: Option<u128>,
     }
     #[derive(Serialize)]
     struct Channels {
@@ -83,8 +87,12 @@ pub(super) async fn channels(
         miner_id: report.key.0.0,
         channel_id: report.key.1.0,
         worker_id: report.worker.as_str().to_owned(),
+        is_extended: report.is_extended,
         difficulty: report.difficulty.as_f64(),
         hash_rate: report.rates.into(),
+        shares_accepted: report.shares_accepted,
+        shares_refused: report.shares_refused,
+        last_share_age_ms: report.last_share_age.map(|age| age.as_millis()),
     });
     ok(&Channels { channels: channels.collect(), next })
 }

@@ -240,7 +240,7 @@ const fn schema(name: &'static str, fields: &'static [(&'static str, &'static st
 /// Every schema that answers refer to.
 #[rustfmt::skip] // One line a schema.
 pub(crate) const SCHEMAS: &[Schema] = &[
-    schema("Channel", &[("miner_id", "integer"), ("channel_id", "integer"), ("worker_id", "string"), ("difficulty", "number"), ("hash_rate", "@HashRate")]),
+    schema("Channel", &[("miner_id", "integer"), ("channel_id", "integer"), ("worker_id", "string"), ("is_extended", "boolean"), ("difficulty", "number"), ("hash_rate", "@HashRate"), ("shares_accepted", "integer"), ("shares_refused", "integer"), ("last_share_age_ms", "integer?")]),
     schema("Channels", &[("channels", "[]@Channel"), ("next", "string?")]),
     schema("Config", &[("settings", "[]@Setting")]),
     schema("Drain", &[("draining", "boolean")]),

@@ -32,7 +32,8 @@ impl Guard {
     }
 }
 
-fn objection(
+/// Why a request is refused, if it is.
+pub(crate) fn objection(
     key: Option<&SecretString>,
     is_loopback: bool,
     request: &Request,

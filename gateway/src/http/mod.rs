@@ -5,7 +5,7 @@ mod api;
 mod endpoints;
 pub mod events;
 mod export;
-mod guard;
+pub(crate) mod guard;
 pub mod openapi;
 
 use std::sync::Arc;
