@@ -132,8 +132,9 @@ async fn run_with(
 /// Reads the log away from the event loop: it may have gigabytes.
 async fn recover(env: &Env, config: &Config) -> Result<Recovered, Error> {
     let (storage, path) = (Arc::clone(&env.storage), config.log.path.clone());
-    let recovered =
-        platform::offload(&env.cpu, move || log::recover(storage.as_ref(), &path)).await?;
+    let remembered = config.share.dedup_window_size;
+    let read = move || log::recover(storage.as_ref(), &path, remembered);
+    let recovered = platform::offload(&env.cpu, read).await?;
     if let Some(torn) = &recovered.torn {
         let log::recovery::Torn { name, offset, bytes, what } = torn;
         tracing::warn!(segment = name, offset, bytes, what, "torn end of the log is cut");

@@ -117,6 +117,14 @@ impl SharedState {
         lock(&self.replay).insert(share_id)
     }
 
+    /// Fills the replay window with shares of an earlier life, oldest first.
+    pub fn restore_replay_window(&self, shares: impl IntoIterator<Item = ShareId>) {
+        let mut replay = lock(&self.replay);
+        for share_id in shares {
+            replay.insert(share_id);
+        }
+    }
+
     /// The number of this submission, unique in the process and above those of earlier ones.
     pub(crate) fn next_submission(&self) -> u64 {
         self.submissions.fetch_add(1, Ordering::Relaxed)

@@ -115,9 +115,12 @@ impl Parts {
         metrics.show_hatches(config.hatches.iter().copied());
         let metrics = Arc::new(metrics);
         let clock = Clock::start(Arc::clone(&env.wall));
+        let shared = shared(&env, config, &clock);
+        // A share that an earlier life accepted is a replay in this one.
+        shared.restore_replay_window(recovered.recent_shares.iter().copied());
         let common = Common {
             board: Arc::new(Board::new()),
-            shared: Arc::new(shared(&env, config, &clock)),
+            shared: Arc::new(shared),
             recorder: Arc::new(Recorder::new(log, Arc::clone(&metrics))),
             env,
             live: Live::new(Arc::clone(config)),

@@ -1,10 +1,11 @@
 //! Reading a log at start.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use gateway_core::ids::ShareId;
 use platform::Storage;
 use serde::Deserialize;
 
@@ -20,6 +21,8 @@ pub struct Recovered {
     pub segments: Vec<RecoveredSegment>,
     /// Accepted shares without a result, in the order of their acceptance.
     pub unresolved: Vec<Unresolved>,
+    /// The hashes of the shares accepted last, oldest first: what a replay is recognised by.
+    pub recent_shares: Vec<ShareId>,
     /// What a crash left half written at the end, if anything.
     pub torn: Option<Torn>,
 }
@@ -61,12 +64,17 @@ pub struct Torn {
     pub what: &'static str,
 }
 
-/// Reads the log in `directory`; one that does not exist is empty. Nothing is changed on disk.
+/// Reads the log in `directory`; one that does not exist is empty. Nothing is changed on disk. At
+/// most `remembered` shares come back as [`Recovered::recent_shares`].
 ///
 /// # Errors
 /// [`LogError::Storage`] when a file cannot be read, [`LogError::Damaged`] when a record is bad
 /// that is not at the log's end.
-pub fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recovered, LogError> {
+pub fn recover(
+    storage: &dyn Storage,
+    directory: &Path,
+    remembered: usize,
+) -> Result<Recovered, LogError> {
     let names = storage.list(directory).map_err(|source| LogError::Storage {
         path: directory.display().to_string(),
         what: "cannot list its files",
@@ -74,7 +82,7 @@ pub fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recovered, Log
     })?;
     let names: Vec<String> =
         names.into_iter().filter(|name| segment::first_seq(name).is_some()).collect();
-    let mut reader = Reader::default();
+    let mut reader = Reader { remembered, ..Reader::default() };
     for (index, name) in names.iter().enumerate() {
         let path = directory.join(name);
         let bytes = storage.read(&path).map_err(|source| LogError::Storage {
@@ -106,6 +114,9 @@ struct Reader {
     shares: BTreeMap<Arc<str>, (String, Job)>,
     accepted: BTreeMap<Arc<str>, Accepted>,
     order: u64,
+    /// The shares accepted last, at most `remembered`.
+    recent: VecDeque<ShareId>,
+    remembered: usize,
     torn: Option<Torn>,
 }
 
@@ -209,6 +220,7 @@ impl Reader {
         match event.event.as_ref() {
             "share_accepted" if event.sv2_response.as_deref() == Some("success") => {
                 let share_id = event.share_id.ok_or("the accepted share has no id")?.into_owned();
+                self.remember(&share_id);
                 let segment = self.segments.len() - 1;
                 self.order += 1;
                 let accepted = Accepted { order: self.order, share_id, segment };
@@ -221,6 +233,14 @@ impl Reader {
             _ => {}
         }
         Ok(())
+    }
+
+    fn remember(&mut self, share_id: &str) {
+        // Ids that are none cannot come again.
+        self.recent.extend(const_hex::decode_to_array(share_id).ok().map(ShareId));
+        while self.recent.len() > self.remembered {
+            self.recent.pop_front();
+        }
     }
 
     fn finish(mut self) -> Recovered {
@@ -240,6 +260,7 @@ impl Reader {
             next_seq: self.next_seq.unwrap_or(1),
             segments: self.segments,
             unresolved: unresolved.into_iter().map(|(_, share)| share).collect(),
+            recent_shares: self.recent.into(),
             torn: self.torn,
         }
     }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gateway_core::ids::ShareId;
 use platform::TaskHandle;
 use proptest::prelude::*;
 
@@ -49,7 +50,7 @@ impl Opened {
 
 async fn opened(disk: &FakeDisk, settings: LogSettings) -> (Opened, Recovered) {
     let env = fake_disk::env(disk);
-    let recovered = recover(disk, &settings.path).unwrap();
+    let recovered = recover(disk, &settings.path, 9).unwrap();
     let feed = Arc::new(EventFeed::new(recovered.next_seq, 1));
     let end = LogEnd::default();
     let (log, task) = open(&env, settings, &recovered, feed, end.clone()).await.unwrap();
@@ -69,12 +70,31 @@ async fn shares_without_a_result_are_found_again_with_what_sends_them() {
     log.record(vec![resolved("a"), accepted("c", "j2")]).await;
     log.close().await.unwrap();
 
-    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
     assert_eq!(recovered.next_seq, 5);
     assert_eq!(ids(&recovered), ["b", "c"]);
     let (share, job) = recovered.unresolved[1].resend.clone().unwrap();
     assert!(share.contains(r#""share_id":"sc""#));
     assert_eq!(job.json.as_ref(), r#"{"job_ref":"j2"}"#);
+}
+
+#[tokio::test]
+async fn the_shares_accepted_last_are_remembered_whatever_became_of_them() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 9)).await;
+    let ids = [1, 2, 3].map(|byte| ShareId([byte; 32]));
+    for id in ids {
+        let mut record = accepted("a", "j");
+        if let Record::Accepted { event, .. } = &mut record {
+            event.fields = event.fields.replace("\"sa\"", &format!("\"{id}\""));
+        }
+        log.record(vec![record, resolved("a")]).await;
+    }
+    log.close().await.unwrap();
+    let recovered = |most| recover(&disk, "log".as_ref(), most).unwrap().recent_shares;
+    assert_eq!(recovered(9), ids);
+    assert_eq!(recovered(2), ids[1..]);
+    assert_eq!(recovered(0), []);
 }
 
 #[tokio::test]
@@ -105,7 +125,7 @@ async fn old_segments_go_only_when_their_shares_are_resolved() {
     log.record(vec![resolved("a")]).await;
     assert_eq!(disk.names().len(), 2, "one closed segment and the current one");
     log.close().await.unwrap();
-    assert_eq!(recover(&disk, "log".as_ref()).unwrap().next_seq, 9);
+    assert_eq!(recover(&disk, "log".as_ref(), 9).unwrap().next_seq, 9);
 }
 
 #[tokio::test]
@@ -115,7 +135,7 @@ async fn each_segment_holds_the_jobs_of_its_shares() {
     log.record(vec![accepted("a", "j")]).await;
     log.record(vec![accepted("b", "j")]).await;
     log.close().await.unwrap();
-    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
     assert!(recovered.unresolved.iter().all(|share| share.resend.is_some()));
     assert_eq!(recovered.segments.iter().map(|s| s.unresolved).collect::<Vec<_>>(), [1, 1]);
 }
@@ -134,7 +154,7 @@ async fn a_full_disk_acknowledges_nothing_until_there_is_room() {
     assert!(commit.await);
     assert_eq!(log.log.status(), LogStatus::Writing);
     log.close().await.unwrap();
-    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
     assert_eq!(ids(&recovered), ["a", "b"]);
     assert_eq!(recovered.torn, None);
 }
@@ -146,7 +166,7 @@ async fn after_a_failed_sync_the_records_are_written_again_once() {
     disk.fail_next_syncs(3);
     log.record(vec![accepted("a", "j")]).await;
     log.close().await.unwrap();
-    assert_eq!(ids(&recover(&disk, "log".as_ref()).unwrap()), ["a"]);
+    assert_eq!(ids(&recover(&disk, "log".as_ref(), 9).unwrap()), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +196,7 @@ async fn a_torn_end_is_cut_and_the_log_goes_on() {
     assert_eq!(disk.bytes(&path), whole);
     log.record(vec![accepted("b", "j")]).await;
     log.close().await.unwrap();
-    assert_eq!(ids(&recover(&disk, "log".as_ref()).unwrap()), ["a", "b"]);
+    assert_eq!(ids(&recover(&disk, "log".as_ref(), 9).unwrap()), ["a", "b"]);
 }
 
 #[tokio::test]
@@ -192,14 +212,14 @@ async fn a_last_line_that_was_whole_once_is_damage_and_not_a_torn_end() {
     let mut flipped = whole.clone();
     flipped[last + 20] ^= 1;
     disk.put(&path, &flipped);
-    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    let error = recover(&disk, "log".as_ref(), 9).unwrap_err().to_string();
     assert!(error.contains(&format!("damaged at byte {last}")), "{error}");
 
     // Blocks that the disk never wrote read as zeros, even where later ones were written.
     let mut unwritten = whole.clone();
     unwritten[last..last + 20].fill(0);
     disk.put(&path, &unwritten);
-    let recovered = recover(&disk, "log".as_ref()).unwrap();
+    let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
     assert_eq!(recovered.torn.unwrap().offset, last as u64);
 }
 
@@ -215,7 +235,7 @@ async fn damage_before_the_end_names_the_file_and_the_place() {
     let offset = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     bytes[offset + 20] ^= 1;
     disk.put(&path, &bytes);
-    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    let error = recover(&disk, "log".as_ref(), 9).unwrap_err().to_string();
     assert!(error.contains(&format!("{path}: damaged at byte {offset}")), "{error}");
 }
 
@@ -229,7 +249,7 @@ async fn a_missing_segment_is_noticed() {
     log.close().await.unwrap();
     let middle = format!("log/{}", segment::name(2));
     platform::Storage::remove(&disk, middle.as_ref()).unwrap();
-    let error = recover(&disk, "log".as_ref()).unwrap_err().to_string();
+    let error = recover(&disk, "log".as_ref(), 9).unwrap_err().to_string();
     assert!(error.contains("events before this segment are missing"), "{error}");
 }
 
@@ -274,7 +294,7 @@ proptest! {
         let cut = cut.index(whole.len() + 1);
         let disk = FakeDisk::default();
         disk.put(&format!("log/{}", segment::name(1)), &whole[..cut]);
-        let recovered = recover(&disk, "log".as_ref()).unwrap();
+        let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
 
         let (mut length, mut expected) = (0, Vec::new());
         for (line, accepts) in &lines {
@@ -293,6 +313,6 @@ proptest! {
     fn no_bytes_make_recovery_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let disk = FakeDisk::default();
         disk.put(&format!("log/{}", segment::name(1)), &bytes);
-        let _ = recover(&disk, "log".as_ref());
+        let _ = recover(&disk, "log".as_ref(), 9);
     }
 }

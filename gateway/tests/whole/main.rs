@@ -109,6 +109,9 @@ async fn a_share_that_a_crash_left_behind_is_sent_by_the_next_life() {
     assert_eq!(results[0]["share_id"], share_id);
     assert_eq!(results[0]["upstream_accepted"], true);
     assert_eq!(named(&events, "share_accepted").len(), 1);
+    let metrics = world.get("/metrics").await.1;
+    let window = "gateway_queue_length{queue=\"replay_window\"} 1\n";
+    assert!(metrics.contains(window), "the window holds what was accepted before: {metrics}");
     assert_eq!(gateway.stop().await, Ok(()));
 }
 

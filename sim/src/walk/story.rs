@@ -420,7 +420,7 @@ impl<'a> Story<'a> {
     }
 
     fn recovered(&self) -> Result<Recovered, WalkError> {
-        recover(self.env.storage.as_ref(), &self.site.log_directory())
+        recover(self.env.storage.as_ref(), &self.site.log_directory(), 0)
             .map_err(|error| WalkError::Violated(error.to_string()))
     }
 
