@@ -68,10 +68,21 @@ pub enum Error {
 /// # Errors
 /// What kept it from starting, from going on, or from draining cleanly.
 pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    run_with(env, config, None, Reload::new(), shutdown).await
+    run_with(env, config, None, Control { shutdown, ..Control::default() }).await
 }
 
-/// As [`run`]; `config` was loaded from `source`, which is read again whenever `reload` or the HTTP
+/// What moves a running gateway from outside.
+#[derive(Clone, Default)]
+pub struct Control {
+    /// Drains and ends it.
+    pub shutdown: Shutdown,
+    /// Has it read its configuration again.
+    pub reload: Reload,
+    /// Cancelled by the gateway once everything is started and HTTP is served.
+    pub started: Shutdown,
+}
+
+/// As [`run`]; `config` was loaded from `source`, which is read again whenever `control` or the HTTP
 /// interface asks for it.
 ///
 /// # Errors
@@ -80,19 +91,18 @@ pub async fn run_reloadable(
     env: Env,
     config: Config,
     source: ConfigSource,
-    reload: Reload,
-    shutdown: Shutdown,
+    control: Control,
 ) -> Result<(), Error> {
-    run_with(env, config, Some(source), reload, shutdown).await
+    run_with(env, config, Some(source), control).await
 }
 
 async fn run_with(
     env: Env,
     config: Config,
     source: Option<ConfigSource>,
-    reload: Reload,
-    shutdown: Shutdown,
+    control: Control,
 ) -> Result<(), Error> {
+    let Control { shutdown, reload, started } = control;
     for hatch in &config.hatches {
         tracing::warn!(variable = hatch.variable(), "ESCAPE HATCH OPEN: a safeguard is off");
     }
@@ -113,6 +123,7 @@ async fn run_with(
     let (fatal_sender, mut fatal) = mpsc::channel(1);
     let start = Start { config: Arc::new(config), serving, tls, recovered, http, source, reload };
     let mut parts = Parts::start(env, start, fatal_sender).await?;
+    started.cancel();
     let drain_asked = parts.drain_asked();
     let failure = tokio::select! {
         biased;

@@ -32,7 +32,7 @@ mod switch;
 mod template_link;
 mod verifier_link;
 
-pub use app::{Error, run, run_reloadable};
+pub use app::{Control, Error, run, run_reloadable};
 pub use config::{Config, ConfigProblem, ConfigSource};
 pub use noise_identity::IdentityError;
 pub use reload::Reload;

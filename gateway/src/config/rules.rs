@@ -69,7 +69,9 @@ fn check_names(config: &Config, raw: &mut Raw<'_>) {
 
 fn check_exposure(config: &Config, raw: &mut Raw<'_>) {
     let gateway = &config.gateway;
-    if gateway.http_api_key.is_none() && !is_loopback(host(&gateway.http_addr)) {
+    // A key in a file that cannot be read is a problem of its own.
+    let has_key = gateway.http_api_key.is_some() || raw.is_sound("gateway.http_api_key_file");
+    if !has_key && !is_loopback(host(&gateway.http_addr)) {
         let consequence = format!("is missing, and {} is not loopback", gateway.http_addr);
         let key = "gateway.http_api_key";
         forbid(config, raw, EscapeHatch::NoApiKey, key, &consequence, "set a key");

@@ -182,7 +182,7 @@ async fn https_is_served_and_its_certificate_rotated() {
     ]);
     assert_eq!(over_tls(&world, &first).await.unwrap(), "HTTP/1.1 200 OK");
     let second = write_pair(&world);
-    gateway.reload.request();
+    gateway.control.reload.request();
     while over_tls(&world, &second).await.is_err() {}
     assert!(over_tls(&world, &first).await.is_err());
     assert_eq!(gateway.stop().await, Ok(()));

@@ -59,7 +59,7 @@ async fn a_file_with_problems_changes_nothing() {
     assert!(outcome["problems"][0].as_str().unwrap().contains("did you mean gateway.coinbase_tag"));
     assert!(world.get("/api/v1/status").await.1.contains(r#""mode":"observe""#));
     Miner::connect(&world).await.open_channel("alice").await;
-    gateway.reload.request();
+    gateway.control.reload.request();
     let events = world.events_until("config_reloaded", 2).await;
     assert!(named(&events, "config_reloaded").iter().all(|event| event["applied"] == false));
     assert_eq!(gateway.stop().await, Ok(()));

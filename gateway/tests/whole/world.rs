@@ -10,11 +10,11 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use gateway::{ConfigSource, Reload, gen_keys};
+use gateway::{ConfigSource, Control, gen_keys};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use platform::http_client::HttpClient;
-use platform::{Env, Shutdown, Stream, TaskHandle, Tasks};
+use platform::{Env, Stream, TaskHandle, Tasks};
 use serde_json::{Value, json};
 use sv2_noise::AuthorityPublicKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,14 +57,13 @@ struct Surroundings {
 /// A gateway that runs.
 pub(crate) struct Running {
     tasks: Tasks,
-    shutdown: Shutdown,
-    pub(crate) reload: Reload,
+    pub(crate) control: Control,
     task: TaskHandle<Result<(), gateway::Error>>,
 }
 
 impl Running {
     pub(crate) async fn stop(self) -> Result<(), String> {
-        self.shutdown.cancel();
+        self.control.shutdown.cancel();
         self.ended().await
     }
 
@@ -165,13 +164,11 @@ impl World {
         self.write_config(&[]);
         let source = ConfigSource { file: Some(self.config_file()), environment };
         let config = source.load(&self.env).unwrap();
-        let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
+        let (tasks, control) = (Tasks::new(), Control::default());
         let env = Env { tasks: tasks.clone(), ..self.env.clone() };
-        let reload = Reload::new();
-        let running =
-            gateway::run_reloadable(env, config, source, reload.clone(), shutdown.clone());
+        let running = gateway::run_reloadable(env, config, source, control.clone());
         let task = self.outside.spawn("gateway", running);
-        Running { tasks, shutdown, reload, task }
+        Running { tasks, control, task }
     }
 
     /// Writes the configuration anew, with these texts of it replaced.

@@ -3,12 +3,14 @@
 
 mod clock;
 mod disk;
+mod service_manager;
 mod sockets;
 
 use std::sync::Arc;
 
 pub use clock::{BlockingPool, OsEntropy, SystemWall};
 pub use disk::Disk;
+pub use service_manager::ServiceManager;
 pub use sockets::Sockets;
 
 use crate::{Env, Tasks};

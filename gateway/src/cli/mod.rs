@@ -1,0 +1,7 @@
+//! What the binary does beside serving.
+
+pub(crate) mod companions;
+pub(crate) mod files;
+pub(crate) mod serve;
+pub(crate) mod status;
+mod view;
