@@ -11,5 +11,6 @@ pub mod properties;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod verify_load;
 pub mod walk;
 pub mod world;

@@ -229,7 +229,7 @@ impl Link {
                 let complete_at = Instant::now();
                 self.service.metrics.waiting.inc();
                 let evicted = self.queue.push(Proposal { propose, body, complete_at });
-                if let Some(evicted) = evicted {
+                for evicted in evicted {
                     self.service.metrics.waiting.dec();
                     let judged = Judged::outright(evicted.propose, judge::pushed_out());
                     self.answer(judged).await?;

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 use verifier_protocol::{Body, TemplatePropose};
 
 /// How many whole proposals of one link wait at most.
-pub(crate) const MAX_WAITING_PROPOSALS: usize = 8;
+pub(crate) const MAX_WAITING_PROPOSALS: usize = 256;
+/// How many bytes they have together at most: four full templates, or two of the greatest bodies.
+pub(crate) const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// A proposal whose body is complete.
 #[derive(Debug)]
@@ -25,13 +27,17 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a proposal; hands back the one that no longer fits, the oldest for an older tip.
-    pub(crate) fn push(&mut self, proposal: Proposal) -> Option<Proposal> {
+    /// Adds a proposal; hands back those that no longer fit, the oldest.
+    pub(crate) fn push(&mut self, proposal: Proposal) -> Vec<Proposal> {
         self.waiting.push_back(proposal);
-        if self.waiting.len() <= MAX_WAITING_PROPOSALS {
-            return None;
+        let mut bytes: usize = self.waiting.iter().map(|waiting| waiting.body.bytes.len()).sum();
+        let mut evicted = Vec::new();
+        while self.waiting.len() > MAX_WAITING_PROPOSALS || bytes > MAX_WAITING_BYTES {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            bytes -= oldest.body.bytes.len();
+            evicted.push(oldest);
         }
-        self.waiting.pop_front()
+        evicted
     }
 
     /// Takes the next proposal to judge.
@@ -77,7 +83,7 @@ mod tests {
     fn order(proposals: &[(u64, &str)]) -> Vec<u64> {
         let mut queue = Queue::default();
         for (id, prev_hash) in proposals {
-            assert!(queue.push(proposal(*id, prev_hash)).is_none());
+            assert!(queue.push(proposal(*id, prev_hash)).is_empty());
         }
         std::iter::from_fn(|| queue.pop()).map(|next| next.propose.proposal_id.0).collect()
     }
@@ -101,10 +107,24 @@ mod tests {
     fn the_oldest_gives_way_when_the_queue_is_full() {
         let mut queue = Queue::default();
         for id in 0..MAX_WAITING_PROPOSALS as u64 {
-            assert!(queue.push(proposal(id, "a")).is_none());
+            assert!(queue.push(proposal(id, "a")).is_empty());
         }
-        let evicted = queue.push(proposal(99, "b")).expect("one too many");
-        assert_eq!(evicted.propose.proposal_id.0, 0);
-        assert_eq!(queue.len(), MAX_WAITING_PROPOSALS);
+        let evicted = queue.push(proposal(999, "b"));
+        assert_eq!(evicted[0].propose.proposal_id.0, 0);
+        assert_eq!((evicted.len(), queue.len()), (1, MAX_WAITING_PROPOSALS));
+    }
+
+    #[test]
+    fn large_ones_wait_in_smaller_numbers() {
+        let mut queue = Queue::default();
+        let large = |id| {
+            let bytes = vec![0; MAX_WAITING_BYTES / 4];
+            Proposal { body: Body { bytes, known: Vec::new() }, ..proposal(id, "a") }
+        };
+        for id in 0..4 {
+            assert!(queue.push(large(id)).is_empty());
+        }
+        assert_eq!(queue.push(large(4))[0].propose.proposal_id.0, 0);
+        assert!(queue.push(proposal(5, "a")).is_empty());
     }
 }

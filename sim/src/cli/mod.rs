@@ -10,6 +10,7 @@ mod mine;
 mod node;
 mod play;
 mod twin;
+mod verify_load;
 mod walk;
 
 use std::fmt::Display;
@@ -59,6 +60,8 @@ enum Verb {
     },
     /// Mines against a running gateway on real sockets
     Mine(MineArgs),
+    /// Loads a verifier at a fixed rate and tells how late its verdicts are
+    VerifyLoad(VerifyLoadArgs),
     /// Runs the real programs on this machine: finds a block, kills the gateway, counts every share
     Walk(WalkArgs),
     /// Loads a gateway with miners on real sockets, and says how fast it is and what it promises
@@ -164,6 +167,32 @@ struct MineArgs {
 }
 
 #[derive(Args)]
+struct VerifyLoadArgs {
+    /// The verifier; default: one in this process
+    #[arg(long, value_name = "HOST:PORT")]
+    verifier: Option<String>,
+    /// The verifier's HTTP interface, where `--swaps` puts policies; default: of the one in this
+    /// process
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Small proposals a second, sent whatever becomes of those before
+    #[arg(long, default_value_t = 2000)]
+    rate: u32,
+    /// For how long
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// How many gateways they come from
+    #[arg(long, default_value_t = 4)]
+    links: u32,
+    /// How often the policy is replaced meanwhile
+    #[arg(long, default_value_t = 0)]
+    swaps: u32,
+    /// Instead: this many full templates, one after another, unseen and then seen
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1000")]
+    full: Option<u32>,
+}
+
+#[derive(Args)]
 struct WalkArgs {
     /// The folder of `gateway`, `verifier` and `template-manager`; default: beside this program
     #[arg(long, value_name = "DIR")]
@@ -234,6 +263,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
         Verb::Mine(args) => mine::run(args),
+        Verb::VerifyLoad(args) => verify_load::run(args),
         Verb::Walk(args) => walk::run(args),
         Verb::Certify(args) => certify::run(args),
     }

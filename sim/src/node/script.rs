@@ -160,11 +160,10 @@ impl ChainScript {
         self.mine_empty(node, blocks)?;
         while self.spendable(self.height(node)? + 1) < coins {
             let next = self.height(node)? + 1;
-            if self.coins.front().is_none_or(|coin| coin.from_height > next) {
+            let Some(coin) = self.take_richest(next) else {
                 self.mine_empty(node, 1)?;
                 continue;
-            }
-            let coin = self.coins.pop_front().expect("it was just seen");
+            };
             let tx = self.fan_out(&coin);
             let template = self.template(node)?;
             let block = self.on_template(&template, vec![tx], Amount::ZERO);
@@ -223,15 +222,25 @@ impl ChainScript {
         node: &mut dyn Node,
         count: usize,
     ) -> Result<Vec<Txid>, ScriptError> {
+        self.fill_mempool_with(node, count, 1)
+    }
+
+    /// The same with `outputs` outputs in each transaction, which makes them heavier.
+    pub fn fill_mempool_with(
+        &mut self,
+        node: &mut dyn Node,
+        count: usize,
+        outputs: u64,
+    ) -> Result<Vec<Txid>, ScriptError> {
         let next = self.height(node)? + 1;
         let mut txids = Vec::new();
         while txids.len() < count {
-            if self.coins.front().is_none_or(|coin| coin.from_height > next) {
+            let place = self.coins.iter().position(|coin| coin.from_height <= next);
+            let Some(coin) = place.and_then(|place| self.coins.remove(place)) else {
                 return Err(ScriptError::Coins { have: txids.len(), want: count });
-            }
-            let coin = self.coins.pop_front().expect("it was just seen");
+            };
             let fee = self.draw(FEE_RANGE);
-            let tx = spend(coin.outpoint, coin.value.to_sat().saturating_sub(fee), 1);
+            let tx = spend(coin.outpoint, coin.value.to_sat().saturating_sub(fee), outputs);
             match ask(node, "sendrawtransaction", &json!([serialize_hex(&tx), 0])) {
                 Ok(txid) => txids.push(txid),
                 // The coin went with a block that left the chain.
@@ -375,6 +384,16 @@ impl ChainScript {
         let from_height = height + COINBASE_MATURITY;
         self.coins.push_back(SpendableCoin { outpoint, value, from_height });
         Ok(())
+    }
+
+    /// The most valuable of the coins that a block at `height` may spend, the first of equals: what
+    /// was split once is too small to be split again. `None` where it was split already.
+    fn take_richest(&mut self, height: u32) -> Option<SpendableCoin> {
+        let places = (0..self.coins.len()).rev();
+        let spendable = places.filter(|place| self.coins[*place].from_height <= height);
+        let richest = spendable.max_by_key(|place| self.coins[*place].value)?;
+        let is_whole = self.coins[richest].value >= Amount::ONE_BTC;
+        is_whole.then(|| self.coins.remove(richest)).flatten()
     }
 
     /// Splits a coin into many, which are spent before any other.
