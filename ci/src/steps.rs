@@ -33,15 +33,32 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `test`, then every scenario over `seeds` seeds.
+/// `test`, many more mutations of templates, then every scenario over `seeds` seeds.
 pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
     test(root)?;
+    mutations(root)?;
     for seed in 1..=seeds {
         let seed = seed.to_string();
         let arguments = ["run", "all", "--node", "embedded", "--seed", &seed, "--no-golden"];
         sim(root, &format!("all scenarios, seed {seed}"), &arguments)?;
     }
     Ok(())
+}
+
+/// Changed bytes of real templates, judged by us and, where there is a node, by its proposal mode.
+fn mutations(root: &Path) -> Result<()> {
+    step("mutated templates", || {
+        let status = Command::new("cargo")
+            .args(["nextest", "run", "--workspace", "--all-targets", "-E", "test(mutation)"])
+            .env("ASSAY_MUTATIONS", "10000")
+            .current_dir(root)
+            .status()
+            .context("cargo does not start")?;
+        if !status.success() {
+            bail!("the mutated templates failed ({status}); ASSAY_MUTATIONS=10000 repeats it");
+        }
+        Ok(())
+    })
 }
 
 /// Makes a real regtest node available. Not having one is loud but no failure of `test`: the

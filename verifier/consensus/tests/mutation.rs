@@ -25,6 +25,11 @@ const RECORDING: &str = include_str!("../../../scenarios/cassettes/modes-inline.
 /// The nonce's place in the header.
 const NONCE: std::ops::Range<usize> = 76..80;
 
+/// How many mutations of each kind: `ASSAY_MUTATIONS`, which the nightly gate sets to 10 000.
+fn cases() -> u32 {
+    std::env::var("ASSAY_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+}
+
 static PROPOSAL: LazyLock<(Vec<u8>, Declared)> = LazyLock::new(made);
 
 fn proposal() -> (Vec<u8>, Declared) {
@@ -132,7 +137,7 @@ fn no_byte_but_the_nonce_can_have_a_bit_flipped() {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 500,
+        cases: cases(),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

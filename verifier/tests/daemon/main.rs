@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml exempts `#[test]` functions, not what they share.
 
 mod cache;
+mod codes;
 mod ground;
 mod links;
 mod operators;

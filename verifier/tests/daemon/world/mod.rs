@@ -18,7 +18,7 @@ use verifier_protocol::{
 };
 
 pub(crate) use node::{FakeNode, NODE};
-pub(crate) use template::Template;
+pub(crate) use template::{Draft, Template};
 
 /// The time at which every test begins, in Unix milliseconds.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;

@@ -15,6 +15,37 @@ use super::NOW_MS;
 const HEIGHT: u32 = 101;
 const VALUE: u64 = 5_000_001_000;
 
+/// A block and what is declared of it, to be changed.
+pub(crate) struct Draft {
+    pub(crate) block: Block,
+    pub(crate) propose: TemplatePropose,
+    /// Appended to the serialized block.
+    pub(crate) trailing: Vec<u8>,
+}
+
+impl Draft {
+    /// A payment of another coin for each seed.
+    pub(crate) fn payment(&self, seed: u8, script_pubkey: ScriptBuf) -> Transaction {
+        let mut payment = self.block.txdata[1].clone();
+        payment.input[0].previous_output.txid = Txid::from_byte_array([seed; 32]);
+        payment.output[0].script_pubkey = script_pubkey;
+        payment
+    }
+
+    /// Makes witness commitment, merkle root, weight and count right again.
+    pub(crate) fn settle(&mut self) {
+        self.block = settled(self.block.clone());
+        self.declare();
+    }
+
+    /// Makes merkle root, weight and count right again.
+    pub(crate) fn declare(&mut self) {
+        self.block.header.merkle_root = self.block.compute_merkle_root().unwrap();
+        self.propose.weight = self.block.weight().to_wu();
+        self.propose.tx_count = u32::try_from(self.block.txdata.len() - 1).unwrap();
+    }
+}
+
 pub(crate) struct Template {
     pub(crate) propose: TemplatePropose,
     pub(crate) block: Vec<u8>,
@@ -34,6 +65,18 @@ impl Template {
         let mut block: Block = consensus::deserialize(&small.block).unwrap();
         block.txdata[1].input[0].witness = Witness::from_slice(&[vec![0; missing - 3]]);
         Self::of(id, &settled(block))
+    }
+
+    /// One small payment, changed.
+    pub(crate) fn drafted(id: u64, change: impl FnOnce(&mut Draft)) -> Self {
+        let Self { propose, block } = Self::new(id, 1);
+        let block = consensus::deserialize(&block).unwrap();
+        let mut draft = Draft { block, propose, trailing: Vec::new() };
+        change(&mut draft);
+        let Draft { block, mut propose, trailing } = draft;
+        let block = [consensus::serialize(&block), trailing].concat();
+        propose.body = BodyAnnouncement::of(&block);
+        Self { propose, block }
     }
 
     /// The payment's id, as the node prints it.
