@@ -22,11 +22,17 @@ struct Arguments {
 enum Verb {
     /// Everything a change must pass: format, lints, tidy, tests, scenarios, determinism.
     Test,
-    /// `test`, and a sweep of every scenario over more seeds.
+    /// `test`, a sweep of every scenario over more seeds, and the fuzz targets.
     Gate {
         /// Seeds for each scenario.
         #[arg(long, default_value_t = 16)]
         seeds: u64,
+    },
+    /// Tries every fuzz target on seeded mutations of known inputs.
+    FuzzSmoke {
+        /// How long to try each target, in seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
     },
     /// The rules no compiler checks: dependency graph, sizes, banned text.
     Tidy,
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Test => steps::test(&root),
         Verb::Gate { seeds } => steps::gate(&root, seeds),
+        Verb::FuzzSmoke { seconds } => steps::fuzz_smoke(&root, seconds),
         Verb::Tidy => tidy::check(&root),
         Verb::Node => steps::node(&root),
     };

@@ -9,6 +9,9 @@ use cargo_metadata::MetadataCommand;
 
 use crate::tidy;
 
+/// How long the gate tries each fuzz target.
+const GATE_FUZZ_SECONDS: u64 = 10;
+
 /// Everything a change must pass.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let begun = Instant::now();
@@ -33,7 +36,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `test`, many more mutations of templates, then every scenario over `seeds` seeds.
+/// `test`, many more mutations of templates, every scenario over `seeds` seeds, and the fuzz targets.
 pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
     test(root)?;
     mutations(root)?;
@@ -42,7 +45,15 @@ pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
         let arguments = ["run", "all", "--node", "embedded", "--seed", &seed, "--no-golden"];
         sim(root, &format!("all scenarios, seed {seed}"), &arguments)?;
     }
-    Ok(())
+    fuzz_smoke(root, GATE_FUZZ_SECONDS)
+}
+
+/// Every fuzz target for so many seconds, from a seed that is the same each time.
+pub(crate) fn fuzz_smoke(root: &Path, seconds: u64) -> Result<()> {
+    build(root)?;
+    let seconds = seconds.to_string();
+    let program = built(root, "fuzz-targets")?;
+    run(root, "fuzz targets", &program, &["--seconds", &seconds])
 }
 
 /// Changed bytes of real templates, judged by us and, where there is a node, by its proposal mode.
@@ -96,9 +107,13 @@ fn build(root: &Path) -> Result<()> {
 
 /// Runs the simulator that [`build`] made.
 fn sim(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+    run(root, name, &built(root, "sim")?, arguments)
+}
+
+/// Where a program is that [`build`] made.
+fn built(root: &Path, program: &str) -> Result<String> {
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
-    let program = metadata.target_directory.join("debug/sim");
-    run(root, name, program.as_str(), arguments)
+    Ok(metadata.target_directory.join("debug").join(program).into_string())
 }
 
 fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {

@@ -1,0 +1,64 @@
+//! `fuzz-targets`: tries targets for longer than the tests do, and again on one input.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use fuzz_targets::{TARGETS, Target, check, named, smoke};
+use platform::Storage;
+
+/// Mutations between two looks at the clock.
+const BATCH: usize = 500;
+
+/// Tries the fuzz targets on seeds and seeded mutations of them.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    /// The targets; all of them without any.
+    targets: Vec<String>,
+    /// The first seed; each further batch takes the next one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long to try each target, in seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Run this one input instead.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let chosen: Vec<&Target> = match cli.targets.is_empty() {
+        true => TARGETS.iter().collect(),
+        false => {
+            let find = |name: &String| named(name).with_context(|| format!("no target {name}"));
+            cli.targets.iter().map(find).collect::<Result<_>>()?
+        }
+    };
+    for target in chosen {
+        if let Some(file) = &cli.input {
+            let input = platform::real::Disk.read(file)?;
+            check(target, &input);
+            println!("{}: {} keeps its promises", target.name, file.display());
+            continue;
+        }
+        let inputs = try_for(target, cli.seed, Duration::from_secs(cli.seconds));
+        println!("{:<20} {inputs:>9} inputs: {}", target.name, target.about);
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods)] // The clock of a tool, which outputs do not depend on.
+fn try_for(target: &Target, first_seed: u64, time: Duration) -> usize {
+    let begun = Instant::now();
+    let mut inputs = 0;
+    for seed in first_seed.. {
+        inputs += smoke(target, Vec::new(), seed, BATCH);
+        if begun.elapsed() >= time {
+            break;
+        }
+    }
+    inputs
+}
