@@ -16,24 +16,7 @@
 //! of Stratum V2, message by message and frame by frame, in both directions. It is a judge only:
 //! no part of it is ever in the product.
 //!
-//! # Where we differ on purpose
-//!
-//! Tests pin each of these, so that a change on either side is noticed.
-//!
-//! | | reference implementation | ours |
-//! |---|---|---|
-//! | bytes after a message | ignored, whatever they are | legal only as TLVs |
-//! | channel bit | not looked at | must be right, but for the four messages where it changed |
-//! | unknown `SetupConnection.protocol` | does not decode | decodes, so that it can be answered |
-//! | length of a frame | up to the 16 MiB that a header can say | up to a limit, refused by the header |
-//! | certificate | valid from the moment of the handshake | minted once and backdated |
-//!
-//! # Where the specification leaves room and we do the same
-//!
-//! TLVs are little-endian; the upper bits of a `BOOL` are ignored; an `OPTION` with a count of 2 is
-//! refused; certificates have version 0 and ten seconds of leeway at both ends; a frame without
-//! payload is a header block alone, and a payload that fills its last chunk has no empty one after
-//! it.
+//! Where the two differ on purpose stands in DIFFERENCES.md; tests pin each entry.
 #![forbid(unsafe_code)]
 
 mod bench;

@@ -1,5 +1,10 @@
-//! The black-box suite for mining servers against the gateway, in virtual time, under each setting
-//! that miners can notice.
+//! The whole gateway in the simulated world, in virtual time: under the black-box suite for mining
+//! servers, in each setting that miners can notice, and beside the reference implementation's
+//! validation of shares.
+
+#![allow(clippy::unwrap_used)] // Helpers of tests are not marked as tests.
+
+mod shares;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -23,8 +28,8 @@ const NARROW_MASK: (&str, &str) =
 const NO_ROLLING: (&str, &str) = ("DF-06a", "The operator forbids version rolling.");
 const NO_EXTENDED: (&str, &str) = ("MP-10b", "The operator has switched extended channels off.");
 
-/// Runs the whole suite with further lines of configuration.
-fn suite(config: &str) -> Vec<Outcome> {
+/// Lets `visit` deal with a gateway that has further lines of configuration.
+fn visited<T: Send>(config: &str, visit: impl AsyncFnOnce(Guest) -> T + Send) -> T {
     let text = format!(
         "schema = 1\nname = \"conformance\"\ndoc = \"The suite\"\nsim = {{ duration = \"1h\" }}\n\
          [[expect]]\nalways = \"share_join\"\n{config}"
@@ -32,19 +37,25 @@ fn suite(config: &str) -> Vec<Outcome> {
     let scenario = Scenario::parse("conformance", "conformance", &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
     let node = RunNode { node: Box::new(EmbeddedNode::new(NODE_START_UNIX_S)), kind: "embedded" };
-    with_guest(&scenario, &scenario.plan(1), node, judge).expect("the programs start")
+    with_guest(&scenario, &scenario.plan(1), node, visit).expect("the programs start")
 }
 
-async fn judge(guest: Guest) -> Vec<Outcome> {
-    let target = Arc::new(Target {
-        address: guest.address,
+/// The gateway as something to judge.
+fn target(guest: &Guest) -> Arc<Target> {
+    Arc::new(Target {
+        address: guest.address.clone(),
         authority: Some(guest.authority),
         plaintext: false,
-        user_identity: guest.identity,
+        user_identity: guest.identity.clone(),
         grind_budget: 1 << 12,
         // The gateway gives a connection a minute for its first channel.
         waits: Waits { stall: Duration::from_secs(90), ..Waits::default() },
-    });
+    })
+}
+
+/// Runs the whole suite.
+async fn judge(guest: Guest) -> Vec<Outcome> {
+    let target = target(&guest);
     let cases = Selection::default().cases();
     let outcomes = conformance::run(&guest.env, &target, &cases, 1, |_| {}).await;
     outcomes.expect("the gateway can be judged")
@@ -77,7 +88,7 @@ fn the_gateway_breaks_no_rule(
     #[case] config: &str,
     #[case] meant: &[(&str, &str)],
 ) {
-    let outcomes = suite(config);
+    let outcomes = visited(config, judge);
     let is_meant = |outcome: &Outcome| meant.iter().any(|(id, _)| *id == outcome.case.id);
     let (known, wrong): (Vec<_>, Vec<_>) =
         outcomes.iter().filter(|outcome| is_wrong(outcome)).partition(|o| is_meant(o));
