@@ -7,9 +7,20 @@ pub mod events;
 pub mod miner;
 pub mod observe;
 pub mod pool;
+mod tamper;
 pub mod verdict_link;
 
 use bitcoin::hashes::{Hash, sha256};
+use bitcoin::{Amount, Transaction};
+
+/// The scripts that a transaction pays, in hex, each with its satoshis; what pays nothing is left
+/// out.
+pub(crate) fn pays(transaction: &Transaction) -> Vec<(String, u64)> {
+    let outputs = transaction.output.iter().filter(|output| output.value > Amount::ZERO);
+    outputs
+        .map(|output| (const_hex::encode(output.script_pubkey.as_bytes()), output.value.to_sat()))
+        .collect()
+}
 
 /// Names work by its tip (as it is shown) and its merkle path (internal byte order): what a
 /// verdict is about, whatever the extranonce.

@@ -86,6 +86,13 @@ pub enum Seen {
     Node(NodeSeen),
     /// The link between gateway and verifier.
     Link(LinkSeen),
+    /// An attacker's connection ended.
+    Hostile {
+        /// Which attacker.
+        name: String,
+        /// How.
+        ended: String,
+    },
     /// A step of the scenario was done.
     Step(Action),
     /// A program began or ended.
@@ -122,6 +129,10 @@ pub enum ShareClass {
     UnknownJob,
     /// Its channel is not the miner's.
     UnknownChannel,
+    /// Its extranonce is a byte too short.
+    BadExtranonce,
+    /// Good, for the job before the present one of the same tip.
+    OldJob,
 }
 
 impl ShareClass {
@@ -137,13 +148,15 @@ impl ShareClass {
             Self::BadVersionBits => "bad_version_bits",
             Self::UnknownJob => "unknown_job",
             Self::UnknownChannel => "unknown_channel",
+            Self::BadExtranonce => "bad_extranonce",
+            Self::OldJob => "old_job",
         }
     }
 
     /// The error code that the contract (section 3) answers it with; none for good shares.
     pub fn expected_code(self) -> Option<&'static str> {
         match self {
-            Self::Block | Self::Share => None,
+            Self::Block | Self::Share | Self::OldJob => None,
             Self::Replay => Some("duplicate-share"),
             Self::Stale => Some("stale-share"),
             Self::LowDifficulty => Some("difficulty-too-low"),
@@ -151,6 +164,7 @@ impl ShareClass {
             Self::BadVersionBits => Some("invalid-non-rollable-version-bit"),
             Self::UnknownJob => Some("invalid-job-id"),
             Self::UnknownChannel => Some("invalid-channel-id"),
+            Self::BadExtranonce => Some("bad-extranonce-size"),
         }
     }
 }
@@ -252,6 +266,8 @@ pub enum PoolSeen {
         credited: bool,
         /// Names the tip and the merkle path of its job, as [`LinkSeen::Proposed`] does.
         work_id: String,
+        /// The scripts that its coinbase pays, in hex, each with its satoshis.
+        pays: Vec<(String, u64)>,
     },
 }
 
@@ -271,6 +287,8 @@ pub enum NodeSeen {
         hash: String,
         /// The answer; `null` for a new tip.
         result: String,
+        /// The scripts that its coinbase pays, in hex, each with its satoshis.
+        pays: Vec<(String, u64)>,
     },
 }
 
@@ -327,6 +345,15 @@ pub enum HostSeen {
         /// Tasks of it that panicked.
         panics: u64,
     },
+    /// What it holds at this moment.
+    Load {
+        /// Where.
+        host: String,
+        /// Tasks.
+        tasks: usize,
+        /// Connections and listeners.
+        sockets: usize,
+    },
     /// It ended although nobody told it to.
     Died {
         /// Where.
@@ -345,10 +372,11 @@ impl fmt::Display for Observation {
             Seen::Miner { miner, what } => write!(f, "miner {miner} {what}"),
             Seen::Pool(what) => write!(f, "pool {what:?}"),
             Seen::Node(NodeSeen::Tip { hash, height }) => write!(f, "node tip {height} {hash}"),
-            Seen::Node(NodeSeen::Submitted { hash, result }) => {
+            Seen::Node(NodeSeen::Submitted { hash, result, .. }) => {
                 write!(f, "node submitted {hash} {result}")
             }
             Seen::Link(what) => write!(f, "link {what:?}"),
+            Seen::Hostile { name, ended } => write!(f, "hostile {name} {ended}"),
             Seen::Step(action) => write!(f, "step {action}"),
             Seen::Host(what) => write!(f, "host {what:?}"),
             Seen::Settled => f.write_str("settled"),

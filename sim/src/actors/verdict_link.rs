@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::block::Header;
-use bitcoin::consensus::Decodable;
+use bitcoin::consensus::{Decodable, serialize};
 use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::{Transaction, VarInt};
 use platform::{Env, Stream};
@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use verifier_protocol::{
     Body, BodyAssembler, LineDecoder, MAX_INTERNAL_LINE_BYTES, Message, ProposalId,
-    TemplateVerdict, decode, encode,
+    TemplatePropose, TemplateVerdict, decode, encode,
 };
 
 use super::observe::{LinkSeen, Recorder, Seen};
-use crate::scenario::VerifierMode;
+use super::tamper;
+use crate::scenario::{Tamper, VerifierMode};
 
 /// Messages of unknown type that a flooding verifier sends at once.
 const UNKNOWN_FLOOD: usize = 100;
@@ -37,11 +38,13 @@ pub struct Behaviour {
     pub delay: Duration,
     /// What else it does.
     pub mode: VerifierMode,
+    /// What becomes of proposals on their way to it.
+    pub tamper: Tamper,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, mode: VerifierMode::Honest }
+        Self { delay: Duration::ZERO, mode: VerifierMode::Honest, tamper: Tamper::None }
     }
 }
 
@@ -83,9 +86,22 @@ struct Link {
     connection: u64,
 }
 
-/// The id of each transaction that passed, by its hash with the witness: what a proposal names
-/// instead of sending it again.
-type Names = BTreeMap<[u8; 32], [u8; 32]>;
+/// Each transaction that passed, by its hash with the witness: what a proposal names instead of
+/// sending it again.
+type Names = BTreeMap<[u8; 32], Named>;
+
+#[derive(Clone)]
+struct Named {
+    txid: [u8; 32],
+    bytes: Arc<[u8]>,
+}
+
+/// A proposed block with every transaction in its place.
+struct Whole {
+    header: Header,
+    txids: Vec<[u8; 32]>,
+    bytes: Vec<u8>,
+}
 
 /// Names beyond this many are forgotten, all at once.
 const MAX_NAMES: usize = 1 << 20;
@@ -113,12 +129,27 @@ impl Link {
                 Ok(count) => count,
             };
             lines.feed(&buffer[..count]);
+            let mut passed = Vec::new();
             while let Ok(Some(line)) = lines.next_line() {
-                if let Some((proposal_id, body)) = bodies.line(line) {
-                    self.recorder.record(Seen::Link(self.proposed(proposal_id, &body)));
+                let tamper = self.behaviour.borrow().tamper;
+                match bodies.line(line) {
+                    Whose::Nobodys => passed.extend([line, b"\n"].concat()),
+                    Whose::Proposal => {}
+                    Whose::Last(last) => {
+                        let Last { propose, body, lines } = *last;
+                        let block = self.whole(&body);
+                        let seen = self.proposed(propose.proposal_id.0, block.as_ref());
+                        self.recorder.record(Seen::Link(seen));
+                        passed.extend(match (tamper, block) {
+                            (Tamper::None, _) | (_, None) => lines,
+                            (tamper, Some(block)) => {
+                                tamper::tampered(tamper, propose, &block.bytes)
+                            }
+                        });
+                    }
                 }
             }
-            if to.write_all(&buffer[..count]).await.is_err() || to.flush().await.is_err() {
+            if to.write_all(&passed).await.is_err() || to.flush().await.is_err() {
                 return;
             }
         }
@@ -192,15 +223,20 @@ impl Link {
         }));
     }
 
-    fn proposed(&self, proposal_id: u64, body: &Body) -> LinkSeen {
+    /// The block; `None` where the proposal is none, or names what never passed.
+    fn whole(&self, body: &Body) -> Option<Whole> {
         let mut names = self.names.lock().expect("nobody panics while holding it");
         if names.len() > MAX_NAMES {
             names.clear();
         }
-        let (prev_hash, work_id) = match ids(body, &mut names) {
-            Some((header, ids)) => {
-                let prev_hash = header.prev_blockhash.to_string();
-                let work_id = super::work_id(&prev_hash, &merkle_path(ids));
+        whole(body, &mut names)
+    }
+
+    fn proposed(&self, proposal_id: u64, block: Option<&Whole>) -> LinkSeen {
+        let (prev_hash, work_id) = match block {
+            Some(block) => {
+                let prev_hash = block.header.prev_blockhash.to_string();
+                let work_id = super::work_id(&prev_hash, &merkle_path(block.txids.clone()));
                 (prev_hash, work_id)
             }
             None => (String::new(), String::new()),
@@ -209,25 +245,31 @@ impl Link {
     }
 }
 
-/// The header and the ids of all transactions, `None` where the proposal is no block or names what
-/// never passed.
-fn ids(body: &Body, names: &mut Names) -> Option<(Header, Vec<[u8; 32]>)> {
+fn whole(body: &Body, names: &mut Names) -> Option<Whole> {
     let mut rest = &body.bytes[..];
     let header = Header::consensus_decode(&mut rest).ok()?;
-    let count = VarInt::consensus_decode(&mut rest).ok()?.0;
+    let count = VarInt::consensus_decode(&mut rest).ok()?;
+    let (mut bytes, mut txids) = (serialize(&header), Vec::new());
+    bytes.extend(serialize(&count));
     let mut known = body.known.iter().peekable();
-    let mut ids = Vec::new();
-    while (ids.len() as u64) < count {
-        if let Some(named) = known.next_if(|named| named.place as usize == ids.len()) {
-            ids.push(*names.get(&named.wtxid)?);
-            continue;
-        }
-        let tx = Transaction::consensus_decode(&mut rest).ok()?;
-        let txid = tx.compute_txid().to_byte_array();
-        names.insert(tx.compute_wtxid().to_byte_array(), txid);
-        ids.push(txid);
+    while (txids.len() as u64) < count.0 {
+        let named = match known.next_if(|named| named.place as usize == txids.len()) {
+            Some(named) => names.get(&named.wtxid)?.clone(),
+            None => {
+                let before = rest;
+                let tx = Transaction::consensus_decode(&mut rest).ok()?;
+                let txid = tx.compute_txid().to_byte_array();
+                let bytes = before[..before.len() - rest.len()].into();
+                let named = Named { txid, bytes };
+                names.insert(tx.compute_wtxid().to_byte_array(), named.clone());
+                named
+            }
+        };
+        txids.push(named.txid);
+        bytes.extend_from_slice(&named.bytes);
     }
-    (rest.is_empty() && known.next().is_none()).then_some((header, ids))
+    let is_all = rest.is_empty() && known.next().is_none();
+    is_all.then_some(Whole { header, txids, bytes })
 }
 
 /// What a verifier of this kind says before each line of its own.
@@ -251,42 +293,70 @@ fn misnamed(mut verdict: TemplateVerdict) -> Vec<u8> {
     encode(&Message::TemplateVerdict(verdict))
 }
 
-/// Bodies that are not whole yet.
+/// Proposals that are not whole yet, and the lines that they came in.
 #[derive(Default)]
-struct Bodies(BTreeMap<u64, BodyAssembler>);
+struct Bodies(BTreeMap<u64, (TemplatePropose, BodyAssembler, Vec<u8>)>);
+
+/// What a line is part of.
+enum Whose {
+    /// Of no proposal.
+    Nobodys,
+    /// Of one that is not whole yet.
+    Proposal,
+    /// Of one that it completes.
+    Last(Box<Last>),
+}
+
+/// A proposal with its last line.
+struct Last {
+    /// What was declared.
+    propose: TemplatePropose,
+    body: Body,
+    /// Everything that it came in.
+    lines: Vec<u8>,
+}
 
 impl Bodies {
-    /// The proposal and its body, when this line completes it.
-    fn line(&mut self, line: &[u8]) -> Option<(u64, Body)> {
-        match decode(line).ok()? {
-            Message::TemplatePropose(propose) => {
-                let assembler = BodyAssembler::new(&propose.body).ok()?;
-                self.0.insert(propose.proposal_id.0, assembler);
-                None
+    fn line(&mut self, line: &[u8]) -> Whose {
+        let with_end = [line, b"\n"].concat();
+        match decode(line) {
+            Ok(Message::TemplatePropose(propose)) => {
+                let Ok(assembler) = BodyAssembler::new(&propose.body) else {
+                    return Whose::Nobodys;
+                };
+                self.0.insert(propose.proposal_id.0, (propose, assembler, with_end));
+                Whose::Proposal
             }
-            Message::TxKnown(line) => {
-                let id = line.proposal_id.0;
-                if self.0.get_mut(&id)?.push_known(&line).is_err() {
-                    self.0.remove(&id);
-                }
-                None
+            Ok(Message::TxKnown(known)) => {
+                let pushed = |assembler: &mut BodyAssembler| {
+                    assembler.push_known(&known).map(|()| None).map_err(drop)
+                };
+                self.push(known.proposal_id.0, with_end, pushed)
             }
-            Message::TemplateBody(piece) => {
-                let id = piece.proposal_id.0;
-                match self.0.get_mut(&id)?.push(&piece) {
-                    Ok(None) => None,
-                    Ok(Some(body)) => {
-                        self.0.remove(&id);
-                        Some((id, body))
-                    }
-                    Err(_) => {
-                        self.0.remove(&id);
-                        None
-                    }
-                }
+            Ok(Message::TemplateBody(piece)) => {
+                let pushed = |assembler: &mut BodyAssembler| assembler.push(&piece).map_err(drop);
+                self.push(piece.proposal_id.0, with_end, pushed)
             }
-            _ => None,
+            _ => Whose::Nobodys,
         }
+    }
+
+    /// A line of a proposal; one that is wrong ends it, and passes as it is.
+    fn push(
+        &mut self,
+        id: u64,
+        line: Vec<u8>,
+        push: impl FnOnce(&mut BodyAssembler) -> Result<Option<Body>, ()>,
+    ) -> Whose {
+        let Some((_, assembler, lines)) = self.0.get_mut(&id) else { return Whose::Nobodys };
+        lines.extend(line);
+        let body = match push(assembler) {
+            Ok(None) => return Whose::Proposal,
+            Ok(Some(body)) => body,
+            Err(()) => Body::default(),
+        };
+        let (propose, _, lines) = self.0.remove(&id).expect("it was just found");
+        Whose::Last(Box::new(Last { propose, body, lines }))
     }
 }
 

@@ -31,6 +31,7 @@ async fn until_done(args: MineArgs) -> Result<u8> {
     let env = real::env();
     for index in 0..args.miners {
         let config = MinerConfig {
+            kind: crate::scenario::MinerKind::Standard,
             index,
             address: args.gateway.clone(),
             authority,

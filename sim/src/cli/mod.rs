@@ -1,10 +1,12 @@
 //! The commands, their options and their exit codes.
 //!
 //! 0 all is well · 1 a property failed or a golden differs · 2 not deterministic · 3 the harness
-//! or its configuration is wrong · 5 the machine was too busy to measure.
+//! or its configuration is wrong · 4 a code that no scenario provokes · 5 the machine was too busy
+//! to measure.
 #![allow(clippy::disallowed_methods)] // The commands' own files and processes, never a world's.
 
 mod certify;
+mod coverage;
 mod golden;
 mod mine;
 mod node;
@@ -28,6 +30,8 @@ const FAILED: u8 = 1;
 const NOT_DETERMINISTIC: u8 = 2;
 /// Nothing can be said.
 const HARNESS: u8 = 3;
+/// A code is provoked by no scenario.
+const COVERAGE_SHORT: u8 = 4;
 
 /// The deterministic simulator of gateway and verifier.
 #[derive(Parser)]
@@ -53,6 +57,9 @@ enum Verb {
         #[command(subcommand)]
         verb: GoldenVerb,
     },
+    /// Says which scenario provokes which reason and verdict code, by the goldens; 4 where any
+    /// code is provoked by none
+    Coverage(CoverageArgs),
     /// Tells which bitcoind is used, or fetches one
     Node {
         #[command(subcommand)]
@@ -128,6 +135,13 @@ struct GoldenArgs {
     /// Which node plays bitcoind; default: the scenario's choice
     #[arg(long, value_enum)]
     node: Option<NodeArg>,
+}
+
+#[derive(Args)]
+struct CoverageArgs {
+    /// Also writes the matrix as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -256,6 +270,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Verb::Run(args) => play::run(&load()?, &args),
         Verb::Twin(args) => twin::run(&load()?, &directory, &args),
+        Verb::Coverage(args) => coverage::run(&load()?, &args),
         Verb::Golden { verb } => golden::run(&load()?, &verb),
         Verb::Node { verb: NodeVerb::Status } => {
             say(crate::node::status().trim_end());

@@ -68,7 +68,7 @@ impl Source {
                 (Box::new(replay), "replay")
             }
         };
-        if !record {
+        if !record || scenario.sim.node == NodeChoice::Embedded {
             return Ok((RunNode { node, kind }, None));
         }
         if kind != "bitcoind" {

@@ -13,7 +13,9 @@ pub(super) fn block_not_lost(record: &Record<'_>) -> Judgement {
         let results: Vec<&str> = record
             .node()
             .filter_map(|(_, seen)| match seen {
-                NodeSeen::Submitted { hash, result } if hash == share.hash => Some(result.as_str()),
+                NodeSeen::Submitted { hash, result, .. } if hash == share.hash => {
+                    Some(result.as_str())
+                }
                 _ => None,
             })
             .collect();

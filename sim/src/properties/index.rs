@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Record;
 use crate::actors::observe::{HostSeen, LinkSeen, MinerSeen, NodeSeen, PoolSeen, Seen, ShareClass};
+use crate::scenario::Action;
 
 impl<'a> Record<'a> {
     /// Lines of the event stream of this kind.
@@ -81,10 +82,15 @@ impl<'a> Record<'a> {
             .collect()
     }
 
-    /// A time of the wall clock as virtual time of the run.
-    pub(super) fn virtual_time(&self, unix_ms: &Value) -> Option<Duration> {
-        let unix_ms = unix_ms.as_u64()?;
-        Some(Duration::from_millis(unix_ms.saturating_sub(self.setting.epoch_ms)))
+    /// A time of the gateway's wall clock, in a line that came at `at`, as virtual time of the run.
+    pub(super) fn virtual_time(&self, at: Duration, unix_ms: &Value) -> Option<Duration> {
+        let since_epoch = unix_ms.as_u64()?.saturating_sub(self.setting.epoch_ms);
+        let jumps = self.observations.iter().take_while(|seen| seen.at <= at);
+        let ahead_ms = jumps.filter_map(|seen| match &seen.what {
+            Seen::Step(Action::ClockJump { host, by_ms }) if host == "gateway" => Some(*by_ms),
+            _ => None,
+        });
+        Some(Duration::from_millis(since_epoch.saturating_add_signed(-ahead_ms.sum::<i64>())))
     }
 
     /// Every share that miners sent, with its answer.

@@ -4,6 +4,7 @@
 //! node and the link to the verifier saw, and says whether its property held, where it first did
 //! not, or that nothing happened that it speaks of.
 
+mod bounds;
 mod ends;
 mod index;
 mod latency;
@@ -32,18 +33,22 @@ pub use summary::{Summary, summarise, trace};
 const PROGRAMS_STAY_UP: &str = "programs_stay_up";
 
 /// Properties that hold at every moment.
-pub const ALWAYS: [&str; 14] = [
+pub const ALWAYS: [&str; 18] = [
     "block_not_lost",
     "conservation",
+    "drop_policy",
     "every_reject_has_reason",
     "hmac_valid",
+    "memory_bounded",
     "no_double_credit",
     "no_secret_in_output",
     "no_unverified_job",
     "observe_never_gates",
     "one_active_prevhash",
+    "payout_respected",
     "prevhash_switch",
     PROGRAMS_STAY_UP,
+    "queue_bounds",
     "shadow_opens_no_miner_port",
     "share_join",
     "stale_work",
@@ -75,6 +80,11 @@ pub struct Setting {
     pub transit: Duration,
     /// Unix milliseconds at the start of the run.
     pub epoch_ms: u64,
+    /// The scripts that must be paid, in hex, each with its parts; none where the scenario leaves
+    /// it to the gateway.
+    pub payouts: Vec<(String, u64)>,
+    /// Whether a full queue gives up its oldest share.
+    pub drop_old: bool,
     /// Texts that must never be shown.
     pub secrets: Vec<String>,
 }
@@ -138,6 +148,10 @@ fn named(name: &str, record: &Record<'_>) -> Judgement {
     match name {
         "all_miners_on_tip" => tips::all_miners_on_tip(record),
         "block_not_lost" => ends::block_not_lost(record),
+        "drop_policy" => bounds::drop_policy(record),
+        "memory_bounded" => bounds::memory_bounded(record),
+        "payout_respected" => bounds::payout_respected(record),
+        "queue_bounds" => bounds::queue_bounds(record),
         "conservation" => shares::conservation(record),
         "every_reject_has_reason" => shares::every_reject_has_reason(record),
         "hmac_valid" => ends::hmac_valid(record),

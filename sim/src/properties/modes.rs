@@ -18,8 +18,8 @@ pub(super) fn observe_never_gates(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(at, format!("a switch ended as {outcome}")));
         }
         let (seen, ended) = (
-            record.virtual_time(&line["tip_seen_at_ms"]).unwrap_or_default(),
-            record.virtual_time(&line["timestamp_ms"]).unwrap_or_default(),
+            record.virtual_time(at, &line["tip_seen_at_ms"]).unwrap_or_default(),
+            record.virtual_time(at, &line["timestamp_ms"]).unwrap_or_default(),
         );
         let took = ended.saturating_sub(seen);
         if took > record.setting.verdict_window {

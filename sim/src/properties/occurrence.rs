@@ -7,6 +7,7 @@ use gateway_core::reason::ReasonCode;
 use serde_json::Value;
 use verifier_protocol::VerdictCode;
 
+use super::summary::counted_reasons;
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{MinerSeen, NodeSeen, Observation, Seen};
 use crate::scenario::{Action, unknown_name};
@@ -36,6 +37,8 @@ enum What {
     EventWith(&'static str, &'static str, String),
     /// Any line with this reason code.
     Reason(String),
+    /// Any line with this reason code, or a count of it on the page of metrics.
+    Code(String),
 }
 
 const EVENTS: [&str; 8] = [
@@ -49,12 +52,12 @@ const EVENTS: [&str; 8] = [
     "template_verdict",
 ];
 
-const PREFIXES: [&str; 6] = ["closed", "reason", "rejected", "result", "switch", "verdict"];
+const PREFIXES: [&str; 7] = ["closed", "code", "reason", "rejected", "result", "switch", "verdict"];
 const SWITCHES: [&str; 4] = ["disconnected", "rejected", "superseded", "switched"];
 
 impl Occurrence {
     /// Reads `cut`, `tip`, `block_found`, `closed:REASON`, `rejected:REASON`, `result:REASON`,
-    /// `reason:REASON`, `switch:OUTCOME`, `verdict:CODE` and the like.
+    /// `reason:REASON`, `code:REASON`, `switch:OUTCOME`, `verdict:CODE` and the like.
     ///
     /// # Errors
     /// Text that names the nearest thing that there is.
@@ -77,7 +80,12 @@ impl Occurrence {
             (What::EventWith(name, field, value), Seen::Event(line)) => {
                 line["event"] == *name && has(line, field, value)
             }
-            (What::Reason(code), Seen::Event(line)) => has(line, "reason_code", code),
+            (What::Code(code), Seen::Output { source, text }) => {
+                source == "gateway /metrics" && counted_reasons(text).contains_key(code)
+            }
+            (What::Reason(code) | What::Code(code), Seen::Event(line)) => {
+                has(line, "reason_code", code)
+            }
             _ => false,
         }
     }
@@ -119,6 +127,7 @@ fn qualified(text: &str, prefix: &str, value: &str) -> Result<What, String> {
         "closed" => What::EventWith("connection_closed", "reason_code", reason()?),
         "rejected" => What::EventWith("share_accepted", "reason_code", reason()?),
         "result" => What::EventWith("share_forward_result", "reason_code", reason()?),
+        "code" => What::Code(reason()?),
         "reason" => What::Reason(reason()?),
         "switch" => {
             let outcome = known(text, value, SWITCHES.into_iter())?;

@@ -200,11 +200,16 @@ pub(super) fn every_reject_has_reason(record: &Record<'_>) -> Judgement {
     Ok(Judged::of(wire.values().sum::<u64>() as usize, "refusals, each with its reason"))
 }
 
+/// The answer to any other version where none may be rolled.
+const FIXED_VERSION: &str = "version-rolling-not-allowed";
+
 /// A share of any class may find its job superseded before its own fault is seen, and a share
 /// that crossed a reconnect may have been sent before.
 fn is_deserved(class: ShareClass, code: &str) -> bool {
     match class.expected_code() {
         None => matches!(code, "stale-share" | "template-cache-miss" | "share-rate-limited"),
+        // What no miner may roll at all has another name than a bit that it may not.
+        Some(_) if class == ShareClass::BadVersionBits && code == FIXED_VERSION => true,
         Some(expected) => {
             code == expected
                 || matches!(code, "stale-share" | "share-rate-limited" | "template-cache-miss")

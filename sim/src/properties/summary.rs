@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use gateway_core::reason::ReasonCode;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 
@@ -35,17 +36,7 @@ const CURVE_POINTS: u32 = 60;
 
 /// Sums up a record.
 pub fn summarise(record: &Record<'_>) -> Summary {
-    let (mut reason_codes, mut verdict_codes) = (BTreeMap::new(), BTreeMap::new());
-    for (_, line) in record.all_events() {
-        let codes = if line["event"] == "template_verdict" {
-            &mut verdict_codes
-        } else {
-            &mut reason_codes
-        };
-        if let Some(code) = code_of(line) {
-            *codes.entry(code.to_owned()).or_insert(0) += 1;
-        }
-    }
+    let (reason_codes, verdict_codes) = codes(record);
     let mut latencies = BTreeMap::new();
     for metric in LATENCY_METRICS {
         let samples = latency::samples(metric, record);
@@ -61,6 +52,53 @@ pub fn summarise(record: &Record<'_>) -> Summary {
         timeline: timeline(record),
         series: series(record),
     }
+}
+
+/// How often each reason code and each verdict code occurred. What has no event of its own (an
+/// internal link's faults, refused channels) is counted on the page of metrics.
+fn codes(record: &Record<'_>) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+    let (mut reasons, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
+    for (_, line) in record.all_events() {
+        let is_verdict = line["event"] == "template_verdict";
+        let codes = if is_verdict { &mut verdicts } else { &mut reasons };
+        let warnings = [&line["warnings"], &line["verdict"]["warnings"]];
+        let warnings = warnings.into_iter().filter_map(Value::as_array).flatten();
+        for code in code_of(line).into_iter().chain(warnings.filter_map(Value::as_str)) {
+            *codes.entry(code.to_owned()).or_insert(0) += 1;
+        }
+    }
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for seen in record.observations {
+        if let Seen::Output { source, text } = &seen.what
+            && source == "gateway /metrics"
+        {
+            for (code, count) in counted_reasons(text) {
+                // A gateway that started again counts from zero.
+                let most = counted.entry(code).or_default();
+                *most = count.max(*most);
+            }
+        }
+    }
+    for (code, count) in counted {
+        reasons.entry(code).or_insert(count);
+    }
+    (reasons, verdicts)
+}
+
+/// Reason codes among the labels of a page of metrics.
+pub(super) fn counted_reasons(page: &str) -> BTreeMap<String, u64> {
+    let mut counted = BTreeMap::new();
+    for line in page.lines() {
+        let Some((name, count)) = line.rsplit_once(' ') else { continue };
+        let Some((_, label)) = name.trim_end_matches("\"}").rsplit_once('"') else { continue };
+        // Notices name their reason behind what they are about.
+        let code = label.rsplit_once(':').map_or(label, |(_, code)| code);
+        let is_code = ReasonCode::ALL.iter().any(|known| known.as_str() == code);
+        if let (true, Ok(count)) = (is_code, count.parse::<u64>()) {
+            *counted.entry(code.to_owned()).or_insert(0) += count;
+        }
+    }
+    counted
 }
 
 /// The lines of the trace, and SHA-256 over them.
@@ -319,6 +357,29 @@ mod tests {
         assert_eq!(summary.shares, expected);
         assert_eq!(summary.reason_codes["stale_job_submission"], 1);
         assert_eq!(summary.series["shares_submitted"].last().unwrap().value, 3.0);
+    }
+
+    #[test]
+    fn what_has_no_event_is_counted_on_the_page() {
+        let page = "gateway_link_faults_total{reason=\"internal_line_too_large\"} 2\n\
+                    gateway_session_notices_total{notice=\"open_refused:miner_unauthorized\"} 3\n\
+                    gateway_shares_total{answer=\"stale_job_submission\"} 7\n\
+                    gateway_connections 4\n";
+        let page = Seen::Output { source: "gateway /metrics".to_owned(), text: page.to_owned() };
+        let warned = json!({
+            "event": "template_verdict", "reason_code": "ok",
+            "warnings": ["sigops_budget_warning"],
+        });
+        let summary = Story::new()
+            .event(refused("stale_job_submission"))
+            .event(warned)
+            .see(page)
+            .record(summarise);
+        // An event counts itself; the page is for the others.
+        assert_eq!(summary.reason_codes["stale_job_submission"], 1);
+        assert_eq!(summary.reason_codes["internal_line_too_large"], 2);
+        assert_eq!(summary.reason_codes["miner_unauthorized"], 3);
+        assert_eq!(summary.verdict_codes["sigops_budget_warning"], 1);
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Story {
                 stale_hold: Duration::from_secs(5),
                 transit: Duration::from_millis(20),
                 epoch_ms: EPOCH_MS,
+                payouts: Vec::new(),
+                drop_old: false,
                 secrets: vec!["hunter2-secret".to_owned()],
             },
             tip: "00".to_owned(),
@@ -132,6 +134,7 @@ impl Story {
             check: Ok(()),
             credited: true,
             work_id: "work".to_owned(),
+            pays: Vec::new(),
         }))
     }
 
@@ -141,7 +144,7 @@ impl Story {
 
     pub(super) fn submitted(self, hash: &str, result: &str) -> Self {
         let (hash, result) = (hash.to_owned(), result.to_owned());
-        self.see(Seen::Node(NodeSeen::Submitted { hash, result }))
+        self.see(Seen::Node(NodeSeen::Submitted { hash, result, pays: Vec::new() }))
     }
 
     /// A template on `tip` is proposed.

@@ -74,8 +74,8 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
     for (at, line) in record.events("prevhash_switch") {
         let tip = line["prev_hash"].as_str().unwrap_or_default();
         let (Some(seen), Some(ended)) = (
-            record.virtual_time(&line["tip_seen_at_ms"]),
-            record.virtual_time(&line["timestamp_ms"]),
+            record.virtual_time(at, &line["tip_seen_at_ms"]),
+            record.virtual_time(at, &line["timestamp_ms"]),
         ) else {
             return Err(Judged::fail(at, "a prevhash_switch without its times"));
         };

@@ -4,6 +4,7 @@
 //! expected, [`terminal`] and [`junit`] tell people and machines, and [`progress`] shows how far
 //! the runs are.
 
+pub mod coverage;
 mod files;
 pub mod golden;
 pub(crate) mod html;

@@ -56,16 +56,39 @@ pub(super) fn break_disk(disk: &Disk, mode: DiskMode) {
 /// The fault of the node's host.
 pub(super) fn node_fault(mode: NodeMode) -> Fault {
     match mode {
-        NodeMode::Ok => Fault::None,
+        // What the others change is in the answers.
+        NodeMode::Ok
+        | NodeMode::StaleTip
+        | NodeMode::EmptyTemplate
+        | NodeMode::ZeroCoinbase
+        | NodeMode::BlindMempool
+        | NodeMode::MempoolError => Fault::None,
         NodeMode::WarmingUp => Fault::WarmingUp,
         NodeMode::Timeout => Fault::Timeout,
         NodeMode::Down => Fault::Down,
     }
 }
 
-/// The link by the names of hosts: the miners are many.
+/// Takes the lines of a kind out of every segment of the gateway's log.
+pub(super) fn lose_resend_data(disk: &Disk) {
+    /// Eight digits of checksum and a space come before the letter of the kind.
+    const KIND_AT: usize = 9;
+    for path in disk.paths().into_iter().filter(|path| path.starts_with("gateway-log")) {
+        let bytes = disk.peek(&path).expect("the disk lists what it has");
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let kept: Vec<&[u8]> = lines.filter(|line| line.get(KIND_AT) != Some(&b'S')).collect();
+        disk.put(&path, &kept.concat());
+    }
+}
+
+/// The link by the names of hosts: the miners are many, and the verifier is behind the relay that
+/// watches its link to the gateway.
 pub(super) fn world_link(link: &Link) -> String {
-    let host = |name: &str| if name == "miners" { "miner-*".to_owned() } else { name.to_owned() };
+    let host = |name: &str, other: &str| match (name, other) {
+        ("miners", _) => "miner-*".to_owned(),
+        ("verifier", "bitcoind") => "judge".to_owned(),
+        _ => name.to_owned(),
+    };
     let arrow = if link.both { "<->" } else { "->" };
-    format!("{}{arrow}{}", host(&link.from), host(&link.to))
+    format!("{}{arrow}{}", host(&link.from, &link.to), host(&link.to, &link.from))
 }

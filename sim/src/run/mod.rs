@@ -94,6 +94,8 @@ fn judged(scenario: &Scenario, plan: &Plan, lived: &story::Lived) -> Outcome {
         ),
         transit: settings::longest_transit(scenario),
         epoch_ms: world::EPOCH_UNIX_MS,
+        payouts: settings::payouts(scenario),
+        drop_old: settings::drops_old(scenario),
         secrets: lived.secrets.clone(),
     };
     let record = Record { observations: &lived.observations, setting: &setting };

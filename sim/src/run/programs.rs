@@ -181,10 +181,19 @@ impl Programs {
             } else if DAEMONS.contains(name) && !self.running.contains_key(name) {
                 self.start(name, &host.env())?;
             } else if self.running.contains_key(name) {
-                // It was told to drain and has not yet ended.
+                // It was told to drain. What has not ended by now is killed, as by a supervisor
+                // whose patience is over.
                 if self.running[name].shutdown.is_cancelled() {
-                    self.end(name).await;
-                    self.start(name, &host.env())?;
+                    let env = if host.live_tasks() == 0 {
+                        self.end(name).await;
+                        host.env()
+                    } else {
+                        self.running.remove(name);
+                        host.crash(Crash::KILL).await;
+                        self.see(HostSeen::Crashed { host: (*name).to_owned() });
+                        host.restart()
+                    };
+                    self.start(name, &env)?;
                 }
             }
         }
@@ -238,6 +247,17 @@ impl Programs {
             let Some(Running { task, .. }) = self.running.remove(name) else { continue };
             let error = fault(task.await).unwrap_or_else(|| "without an error".to_owned());
             self.see(HostSeen::Died { host: name.to_owned(), error });
+        }
+    }
+
+    /// Writes down how much each daemon holds.
+    pub(super) fn note_load(&self) {
+        for name in DAEMONS {
+            let host = self.world.host(name);
+            if self.running.contains_key(name) {
+                let (tasks, sockets) = (host.live_tasks(), host.open_sockets());
+                self.see(HostSeen::Load { host: name.to_owned(), tasks, sockets });
+            }
         }
     }
 

@@ -24,11 +24,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 const GATEWAY_ENVIRONMENT: [(&str, &str); 1] = [("VELDRA_ALLOW_INSECURE_HTTP_UPSTREAM", "1")];
 
 /// Sections that are not the gateway's.
-const OTHER_SECTIONS: [&str; 3] = ["policy", "templates", "verifier"];
+const OTHER_SECTIONS: [&str; 4] = ["environment", "policy", "templates", "verifier"];
 
 /// Everything the programs of a world are given.
 pub(super) struct Settings {
     pub(super) gateway: String,
+    /// The gateway's environment.
+    environment: BTreeMap<String, String>,
     pub(super) verifier: String,
     pub(super) policy: String,
     pub(super) templates: String,
@@ -75,11 +77,14 @@ impl Settings {
             gateway::gen_keys::generate(&world.host("authority").env(), None, 365 * DAY, DAY)
                 .map_err(|error| RunError::Config(format!("keys: {error}")))?;
         let mut gateway = gateway_table(&secrets);
+        let mut environment: BTreeMap<String, String> =
+            GATEWAY_ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let (mut policy, mut templates, mut verifier) =
             (policy_table(), templates_table(&secrets), verifier_table(&secrets));
         for (section, overrides) in &scenario.config {
             match section.as_str() {
                 "policy" => merge(inner(&mut policy, "policy"), overrides),
+                "environment" => environment.extend(overrides.iter().filter_map(variable)),
                 "templates" => merge(&mut templates, overrides),
                 "verifier" => merge(&mut verifier, overrides),
                 section => merge(inner(&mut gateway, section), overrides),
@@ -88,6 +93,7 @@ impl Settings {
         debug_assert!(OTHER_SECTIONS.iter().all(|section| !gateway.contains_key(*section)));
         Ok(Self {
             gateway: gateway.to_string(),
+            environment,
             verifier: verifier.to_string(),
             policy: policy.to_string(),
             templates: templates.to_string(),
@@ -118,10 +124,7 @@ impl Settings {
     }
 
     pub(super) fn gateway_config(&self, env: &Env) -> Result<gateway::Config, RunError> {
-        let environment =
-            GATEWAY_ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let environment = BTreeMap::from(environment);
-        gateway::Config::from_toml(&self.gateway, &environment, env.storage.as_ref())
+        gateway::Config::from_toml(&self.gateway, &self.environment, env.storage.as_ref())
             .map_err(|problems| wrong("gateway", &problems))
     }
 
@@ -134,6 +137,11 @@ impl Settings {
         templates::Config::from_toml(&self.templates, &BTreeMap::new(), env.storage.as_ref())
             .map_err(|problems| wrong("templates", &problems))
     }
+}
+
+/// A variable as a scenario states it.
+fn variable((name, value): (&String, &Value)) -> Option<(String, String)> {
+    Some((name.clone(), value.as_str()?.to_owned()))
 }
 
 fn wrong(program: &str, problems: &[impl ToString]) -> RunError {
@@ -230,6 +238,24 @@ fn merge(base: &mut Table, overrides: &Table) {
 pub(super) fn mode(scenario: &Scenario) -> Mode {
     let stated = scenario.config.get("gateway").and_then(|section| section.get("mode"));
     stated.and_then(Value::as_str).and_then(|mode| mode.parse().ok()).unwrap_or(Mode::Inline)
+}
+
+/// The scripts of `[config.gateway] payout_outputs`, each with its parts.
+pub(super) fn payouts(scenario: &Scenario) -> Vec<(String, u64)> {
+    let stated = scenario.config.get("gateway").and_then(|section| section.get("payout_outputs"));
+    let entries = stated.and_then(Value::as_array).into_iter().flatten();
+    let payout = |entry: &Value| {
+        let parts = entry.get("parts").and_then(Value::as_integer).unwrap_or(1);
+        Some((entry.get("script")?.as_str()?.to_owned(), u64::try_from(parts).ok()?))
+    };
+    entries.filter_map(payout).collect()
+}
+
+/// Whether `share.share_forward_queue_drop_policy` is `drop_old`.
+pub(super) fn drops_old(scenario: &Scenario) -> bool {
+    let key = "share_forward_queue_drop_policy";
+    let stated = scenario.config.get("share").and_then(|section| section.get(key));
+    stated.and_then(Value::as_str) == Some("drop_old")
 }
 
 /// A key of `[config.timing]`, or the default.

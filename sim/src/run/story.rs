@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use platform::Env;
 use platform::http_client::HttpClient;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use super::programs::{DAEMONS, Parts, Programs, node_delay};
 use super::settings::{Settings, longest_transit};
 use super::watched_node::WatchedNode;
 use crate::actors::events;
+use crate::actors::miner::hostile::{self, HostileConfig};
 use crate::actors::miner::{self, MinerConfig};
 use crate::actors::observe::{Observation, Recorder, Seen};
 use crate::actors::verdict_link::Behaviour;
@@ -24,11 +26,15 @@ use crate::net;
 use crate::node::host::{Fault, HostOptions};
 use crate::node::{ChainScript, Node, SharedNode};
 use crate::report::progress::Clock;
-use crate::scenario::{Action, Latency, Link, LinkQuality, Plan, PoolMode, Scenario};
-use crate::world::{EPOCH_UNIX_MS, World};
+use crate::scenario::{
+    Action, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
+};
+use crate::world::{Crash, EPOCH_UNIX_MS, World};
 
 /// How often the progress display learns of the time.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the load of the programs is written down.
+const LOOK: Duration = Duration::from_secs(5);
 /// After the end, the last shares reach the pool, and the last events their reader.
 const SETTLING: Duration = Duration::from_secs(3);
 
@@ -36,6 +42,10 @@ const SETTLING: Duration = Duration::from_secs(3);
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How often the clock of the node is put right while a guest is there.
 const NODE_TICK: Duration = Duration::from_secs(1);
+/// How long a page may take.
+const PAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest page.
+const MAX_PAGE_BYTES: usize = 1 << 22;
 
 /// Pages that a passer-by may see.
 const PAGES: [&str; 4] = ["/health", "/ready", "/metrics", "/api/v1/config"];
@@ -63,6 +73,10 @@ struct Story<'a> {
     working: watch::Sender<bool>,
     blocks_wanted: Vec<watch::Sender<u32>>,
     node_fault: watch::Sender<Fault>,
+    node_mode: watch::Sender<NodeMode>,
+    attackers: BTreeMap<Hostility, u32>,
+    /// When the load of the programs is written down next.
+    next_look: Duration,
 }
 
 pub(super) async fn live(
@@ -154,7 +168,8 @@ impl<'a> Story<'a> {
         let mut node = node;
         let mut chain = ChainScript::new(plan.seed, super::NODE_START_UNIX_S);
         chain.premine(node.as_mut(), plan.initial_blocks, coins(plan))?;
-        let watched = WatchedNode::new(node, recorder.clone(), node_changes.clone());
+        let (node_mode, modes) = watch::channel(NodeMode::Ok);
+        let watched = WatchedNode::new(node, recorder.clone(), node_changes.clone(), modes);
         let mut node = SharedNode::new(Box::new(watched));
         chain.set_time(&mut node, EPOCH_UNIX_MS / 1000)?;
         let settings = Settings::new(&world, scenario, plan)?;
@@ -185,6 +200,9 @@ impl<'a> Story<'a> {
             working: watch::Sender::new(true),
             blocks_wanted: Vec::new(),
             node_fault,
+            node_mode,
+            attackers: BTreeMap::new(),
+            next_look: LOOK,
         })
     }
 
@@ -194,6 +212,13 @@ impl<'a> Story<'a> {
         let base = "http://gateway:8080".to_owned();
         let follow = events::follow(env.clone(), base, Some(key), self.recorder.clone());
         env.tasks.spawn("event_reader", follow);
+        let pages = self.page_reader();
+        env.tasks.spawn("page_reader", async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                pages.read("/metrics").await;
+            }
+        });
     }
 
     fn start_miners(&mut self) {
@@ -206,6 +231,7 @@ impl<'a> Story<'a> {
                 address: "gateway:3333".to_owned(),
                 authority: Some(self.programs.settings.authority),
                 identity: format!("miner-{index:02}"),
+                kind: miner.kind,
                 hashrate: miner.hashrate,
                 share_interval: miner.share_interval,
                 behaviour: miner.behaviour,
@@ -227,6 +253,10 @@ impl<'a> Story<'a> {
             let next = tokio::time::Instant::now() + TICK;
             tokio::time::sleep_until(next.min(at)).await;
             self.programs.note_deaths().await;
+            if self.recorder.elapsed() >= self.next_look {
+                self.next_look += LOOK;
+                self.programs.note_load();
+            }
             if next >= at {
                 return;
             }
@@ -242,7 +272,15 @@ impl<'a> Story<'a> {
             | Action::Transactions { .. } => self.drive_chain(action)?,
             Action::VerdictDelay { delay } => self.verdicts.send_modify(|now| now.delay = *delay),
             Action::VerifierMode(mode) => self.verdicts.send_modify(|now| now.mode = *mode),
-            Action::NodeMode(mode) => drop(self.node_fault.send_replace(node_fault(*mode))),
+            Action::NodeMode(mode) => {
+                self.node_mode.send_replace(*mode);
+                self.node_fault.send_replace(node_fault(*mode));
+            }
+            Action::Attack { kind, count } => self.attack(*kind, *count).await,
+            Action::LoseResendData => {
+                faults::lose_resend_data(self.world.host("gateway").disk());
+            }
+            Action::Tamper(tamper) => self.verdicts.send_modify(|now| now.tamper = *tamper),
             Action::DiskMode { host, mode } => {
                 for machine in self.programs.machines(host) {
                     faults::break_disk(machine.disk(), *mode);
@@ -268,6 +306,31 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
+    /// Makes it so many attackers of a kind.
+    async fn attack(&mut self, kind: Hostility, count: u32) {
+        let before = self.attackers.insert(kind, count).unwrap_or_default();
+        for number in 0..before.max(count) {
+            let name = format!("hostile-{}-{number}", kind.as_str().replace('_', "-"));
+            let host = self.world.host(&name);
+            if number < before {
+                host.crash(Crash::KILL).await;
+            }
+            if number >= count {
+                continue;
+            }
+            let env = if host.is_up() { host.env() } else { host.restart() };
+            let config = HostileConfig {
+                name,
+                address: "gateway:3333".to_owned(),
+                authority: self.programs.settings.authority,
+                kind,
+                identity: "miner-00".to_owned(),
+            };
+            let attack = hostile::attack(env.clone(), config, self.recorder.clone());
+            env.tasks.spawn("attacker", attack);
+        }
+    }
+
     fn drive_chain(&mut self, action: &Action) -> Result<(), RunError> {
         self.chain.set_time(&mut self.node, self.world.unix_ms() / 1000)?;
         match action {
@@ -288,25 +351,41 @@ impl<'a> Story<'a> {
         self.recorder.record(Seen::Settled);
         self.working.send_replace(false);
         tokio::time::sleep(SETTLING).await;
-        self.read_pages().await;
+        let reader = self.page_reader();
+        for page in PAGES {
+            reader.read(page).await;
+        }
         for daemon in DAEMONS {
             self.programs.end(daemon).await;
         }
     }
 
-    async fn read_pages(&self) {
-        let env = self.world.host("reader").env();
-        let client = HttpClient::new(&env);
-        for page in PAGES {
-            let request = Request::get(format!("http://gateway:8080{page}"))
-                .header("X-API-Key", &self.programs.settings.secrets.gateway_api_key)
-                .body(Full::new(Bytes::new()))
-                .expect("the request is well formed");
-            let timeout = Duration::from_secs(2);
-            if let Ok(answer) = client.send(request, timeout, 1 << 22).await {
-                let text = String::from_utf8_lossy(answer.body()).into_owned();
-                self.recorder.record(Seen::Output { source: format!("gateway {page}"), text });
-            }
+    fn page_reader(&self) -> PageReader {
+        PageReader {
+            env: self.world.host("reader").env(),
+            key: self.programs.settings.secrets.gateway_api_key.clone(),
+            recorder: self.recorder.clone(),
+        }
+    }
+}
+
+/// Looks at what the gateway shows.
+struct PageReader {
+    env: Env,
+    key: String,
+    recorder: Recorder,
+}
+
+impl PageReader {
+    async fn read(&self, page: &str) {
+        let request = Request::get(format!("http://gateway:8080{page}"))
+            .header("X-API-Key", &self.key)
+            .body(Full::new(Bytes::new()))
+            .expect("the request is well formed");
+        let client = HttpClient::new(&self.env);
+        if let Ok(answer) = client.send(request, PAGE_PATIENCE, MAX_PAGE_BYTES).await {
+            let text = String::from_utf8_lossy(answer.body()).into_owned();
+            self.recorder.record(Seen::Output { source: format!("gateway {page}"), text });
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::actors::observe::{NodeSeen, Recorder, Seen};
 use crate::node::{Answer, Node, RpcError};
+use crate::scenario::NodeMode;
 
 /// Passes calls on, and looks at the tip after each that may have changed it.
 pub(super) struct WatchedNode {
@@ -14,6 +15,9 @@ pub(super) struct WatchedNode {
     recorder: Recorder,
     tip: String,
     changes: watch::Sender<u64>,
+    mode: watch::Receiver<NodeMode>,
+    /// The template given last while nothing was wrong.
+    last_template: Option<Answer>,
 }
 
 impl WatchedNode {
@@ -22,8 +26,26 @@ impl WatchedNode {
         node: Box<dyn Node>,
         recorder: Recorder,
         changes: watch::Sender<u64>,
+        mode: watch::Receiver<NodeMode>,
     ) -> Self {
-        Self { node, recorder, tip: String::new(), changes }
+        Self { node, recorder, tip: String::new(), changes, mode, last_template: None }
+    }
+
+    /// A template as a node in this mode gives it.
+    fn in_mode(&mut self, template: Answer) -> Answer {
+        let mode = *self.mode.borrow();
+        let changed = match mode {
+            NodeMode::StaleTip => return self.last_template.clone().unwrap_or(template),
+            NodeMode::EmptyTemplate => without_transactions(&template),
+            NodeMode::ZeroCoinbase => {
+                changed(&template, |template| template["coinbasevalue"] = json!(0))
+            }
+            _ => {
+                self.last_template = Some(template.clone());
+                return template;
+            }
+        };
+        changed.unwrap_or(template)
     }
 
     fn look(&mut self) -> Result<(), RpcError> {
@@ -44,17 +66,28 @@ impl Node for WatchedNode {
         let answer = self.node.call(method, params);
         if method == "submitblock" {
             let block = params[0].as_str().unwrap_or_default();
-            let hash = deserialize_hex::<bitcoin::Block>(block)
-                .map_or_else(|_| "(no block)".to_owned(), |block| block.block_hash().to_string());
+            let block = deserialize_hex::<bitcoin::Block>(block).ok();
+            let hash = block
+                .as_ref()
+                .map_or_else(|| "(no block)".to_owned(), |block| block.block_hash().to_string());
+            let coinbase = block.as_ref().and_then(|block| block.txdata.first());
+            let pays = coinbase.map(crate::actors::pays).unwrap_or_default();
             let result = match &answer {
                 Ok(word) => word.get().trim_matches('"').to_owned(),
                 Err(error) => error.to_string(),
             };
-            self.recorder.record(Seen::Node(NodeSeen::Submitted { hash, result }));
+            self.recorder.record(Seen::Node(NodeSeen::Submitted { hash, result, pays }));
             self.look()?;
         }
+        let is_template = method == "getblocktemplate" && params[0]["mode"] != "proposal";
         match answer {
-            Ok(template) if method == "getblocktemplate" => Ok(with_even_id(template)),
+            Ok(template) if is_template => Ok(self.in_mode(with_even_id(template))),
+            Ok(_) if method == "getrawmempool" && *self.mode.borrow() == NodeMode::BlindMempool => {
+                Ok(RawValue::from_string("[]".to_owned()).expect("an empty list is JSON"))
+            }
+            Ok(_) if method == "getrawmempool" && *self.mode.borrow() == NodeMode::MempoolError => {
+                Err(RpcError::new(-1, "the mempool is not to be seen"))
+            }
             answer => answer,
         }
     }
@@ -67,6 +100,31 @@ impl Node for WatchedNode {
         self.node.fault()
     }
 }
+
+fn changed(template: &Answer, change: impl FnOnce(&mut Value)) -> Option<Answer> {
+    let mut value = serde_json::from_str(template.get()).ok()?;
+    change(&mut value);
+    RawValue::from_string(value.to_string()).ok()
+}
+
+/// The template without its transactions and what they pay. The commitment is to the coinbase
+/// alone.
+fn without_transactions(template: &Answer) -> Option<Answer> {
+    changed(template, |template| {
+        let fees: u64 = template["transactions"]
+            .as_array()
+            .map_or(0, |all| all.iter().filter_map(|tx| tx["fee"].as_u64()).sum());
+        let value = template["coinbasevalue"].as_u64().unwrap_or_default();
+        template["coinbasevalue"] = json!(value.saturating_sub(fees));
+        template["transactions"] = json!([]);
+        template["default_witness_commitment"] = json!(EMPTY_COMMITMENT);
+    })
+}
+
+/// The output that commits to a block without witnesses but the coinbase's: SHA-256d over a root
+/// of zeros and a reserved value of zeros.
+const EMPTY_COMMITMENT: &str =
+    "6a24aa21a9ede2f61c3f71d1defd3fa999dfa36953755c690689799962b48bebd836974e8cf9";
 
 /// How many digits the counter at the end of a `longpollid` gets.
 const COUNTER_DIGITS: usize = 12;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::choices;
+use super::kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
 use super::link::Link;
 use super::quantity::{as_text, show_duration};
 
@@ -80,6 +80,18 @@ pub enum Action {
     PoolMode(PoolMode),
     /// The node changes how it answers.
     NodeMode(NodeMode),
+    /// Peers that mean harm are at the miners' port.
+    Attack {
+        /// What they do.
+        kind: Hostility,
+        /// How many; zero ends it.
+        count: u32,
+    },
+    /// Proposals are altered on their way to the verifier.
+    Tamper(Tamper),
+    /// The log of the gateway loses what sends shares again, and keeps their events: what an
+    /// incomplete backup brings back. The gateway must not be running.
+    LoseResendData,
     /// Something is wrong with the disk of a host.
     DiskMode {
         /// Which.
@@ -118,103 +130,10 @@ pub enum Action {
     },
 }
 
-choices! {
-    /// What a crash does to the disk of its host.
-    Loss {
-        /// The process dies; what it wrote stays.
-        Kill = "kill",
-        /// The machine loses power; only what was synced stays.
-        PowerLoss = "power_loss",
-    }
-}
-
-choices! {
-    /// How the pool backend answers.
-    PoolMode {
-        /// At once.
-        Ok = "ok",
-        /// After a second and a half.
-        Slow = "slow",
-        /// Its answer trickles in over a second.
-        SlowBody = "slow_body",
-        /// With 503.
-        ServerError = "5xx",
-        /// With 429, and a time to wait.
-        TooMany = "429",
-        /// By turns with 503 and well.
-        Flapping = "flapping",
-        /// With `accepted = false`.
-        Reject = "reject",
-        /// It takes the shares, and its answer breaks off in the middle.
-        Truncated = "truncated",
-        /// With 401: it expects another secret.
-        WrongSecret = "wrong_secret",
-        /// Not at all: it refuses connections.
-        Down = "down",
-    }
-}
-
-choices! {
-    /// How the verifier's end of the link behaves.
-    VerifierMode {
-        /// As it should.
-        Honest = "honest",
-        /// It reads, and says nothing, heartbeats included.
-        Silent = "silent",
-        /// Each verdict names a proposal that was never made.
-        WrongId = "wrong_id",
-        /// Lines that are no JSON come beside its own, one at a time.
-        Garbage = "garbage",
-        /// Lines that are no JSON come by the dozen.
-        GarbageFlood = "garbage_flood",
-        /// A line of more than 1 MiB comes beside its own.
-        LongLine = "long_line",
-        /// Messages of unknown types come by the hundred.
-        UnknownFlood = "unknown_flood",
-        /// Messages of a version that nobody speaks come beside its own.
-        WrongVersion = "wrong_version",
-    }
-}
-
-choices! {
-    /// How the node answers.
-    NodeMode {
-        /// As it should.
-        Ok = "ok",
-        /// It says that it is still starting.
-        WarmingUp = "warming_up",
-        /// It takes requests and answers none.
-        Timeout = "timeout",
-        /// It refuses connections.
-        Down = "down",
-    }
-}
-
-choices! {
-    /// What is wrong with a disk.
-    DiskMode {
-        /// Nothing.
-        Ok = "ok",
-        /// It is full (ENOSPC), after as much of a write as still fits.
-        Full = "full",
-        /// Writes fail (EIO) after a part of them was done.
-        WriteError = "write_error",
-        /// Syncs fail (EIO).
-        SyncError = "sync_error",
-        /// Syncs take 20 to 200 ms.
-        SlowSync = "slow_sync",
-        /// Syncs say that they succeeded, and did nothing.
-        LostSync = "lost_sync",
-        /// A read has one bit flipped.
-        FlipOnRead = "flip_on_read",
-        /// Reads fail (EIO).
-        ReadError = "read_error",
-    }
-}
-
 impl Action {
     /// The names that `do` gives actions, in the order of the alphabet.
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 28] = [
+        "attack",
         "clock_jump",
         "competing_tips",
         "corrupt",
@@ -226,6 +145,7 @@ impl Action {
         "find_block",
         "half_open",
         "heal",
+        "lose_resend_data",
         "mine",
         "narrow",
         "node_mode",
@@ -237,6 +157,7 @@ impl Action {
         "slow",
         "stall",
         "syn_timeout",
+        "tamper",
         "transactions",
         "verdict_delay",
         "verifier_mode",
@@ -264,6 +185,9 @@ impl Action {
             Self::VerifierMode(_) => "verifier_mode",
             Self::PoolMode(_) => "pool_mode",
             Self::NodeMode(_) => "node_mode",
+            Self::Attack { .. } => "attack",
+            Self::Tamper(_) => "tamper",
+            Self::LoseResendData => "lose_resend_data",
             Self::DiskMode { .. } => "disk_mode",
             Self::ClockJump { .. } => "clock_jump",
             Self::Crash { .. } => "crash",
@@ -287,6 +211,8 @@ impl Action {
             Self::VerifierMode(_) => Self::VerifierMode(VerifierMode::Honest),
             Self::PoolMode(_) => Self::PoolMode(PoolMode::Ok),
             Self::NodeMode(_) => Self::NodeMode(NodeMode::Ok),
+            Self::Attack { kind, .. } => Self::Attack { kind: *kind, count: 0 },
+            Self::Tamper(_) => Self::Tamper(Tamper::None),
             Self::DiskMode { host, .. } => {
                 Self::DiskMode { host: host.clone(), mode: DiskMode::Ok }
             }
@@ -306,6 +232,8 @@ impl Action {
             Self::VerifierMode(mode) => *mode == VerifierMode::Honest,
             Self::PoolMode(mode) => *mode == PoolMode::Ok,
             Self::NodeMode(mode) => *mode == NodeMode::Ok,
+            Self::Attack { count, .. } => *count == 0,
+            Self::Tamper(tamper) => *tamper == Tamper::None,
             Self::DiskMode { mode, .. } => *mode == DiskMode::Ok,
             _ => false,
         }
@@ -367,11 +295,14 @@ impl fmt::Display for Action {
             Self::VerifierMode(mode) => write!(f, "verifier {}", mode.as_str()),
             Self::PoolMode(mode) => write!(f, "pool {}", mode.as_str()),
             Self::NodeMode(mode) => write!(f, "node {}", mode.as_str()),
+            Self::Attack { kind, count } => write!(f, "{count} attackers: {}", kind.as_str()),
+            Self::LoseResendData => f.write_str("the log loses what sends shares again"),
+            Self::Tamper(tamper) => write!(f, "tamper with {}", tamper.as_str()),
             Self::DiskMode { host, mode } => write!(f, "disk of {host} {}", mode.as_str()),
             Self::ClockJump { host, by_ms } => write!(f, "clock of {host} jumps {by_ms} ms"),
             Self::Crash { host, loss: Loss::Kill } => write!(f, "kill {host}"),
             Self::Crash { host, loss: Loss::PowerLoss } => write!(f, "power loss of {host}"),
-            Self::Restart { host } => write!(f, "restart {host}"),
+            Self::Restart { host } => write!(f, "start {host}"),
             Self::Drain { host } => write!(f, "drain {host}"),
             Self::FindBlock { miner } => write!(f, "miner {miner} finds a block"),
         }

@@ -35,6 +35,9 @@ pub enum CatalogueError {
     },
 }
 
+/// The family that lasts too long to be part of `all`.
+const SOAK: &str = "soak";
+
 /// Every scenario of a folder: `family/name.toml`, in the order of their names.
 pub struct Catalogue {
     scenarios: Vec<Scenario>,
@@ -66,7 +69,7 @@ impl Catalogue {
         &self.scenarios
     }
 
-    /// What `name` stands for: `all`, the scenarios of a family, or one scenario. A family comes
+    /// What `name` stands for: `all` (but the soak), the scenarios of a family, or one scenario. A family comes
     /// before a scenario of the same name, which it contains.
     ///
     /// # Errors
@@ -75,7 +78,8 @@ impl Catalogue {
         let by = |matches: &dyn Fn(&Scenario) -> bool| -> Vec<&Scenario> {
             self.scenarios.iter().filter(|scenario| matches(scenario)).collect()
         };
-        let family = by(&|scenario| name == "all" || scenario.family == name);
+        let family =
+            by(&|scenario| name == "all" && scenario.family != SOAK || scenario.family == name);
         let chosen = if family.is_empty() { by(&|scenario| scenario.name == name) } else { family };
         if !chosen.is_empty() {
             return Ok(chosen);
@@ -89,6 +93,17 @@ impl Catalogue {
         names.dedup();
         let advice = unknown(name, names.into_iter());
         Err(CatalogueError::Unknown { name: name.to_owned(), advice })
+    }
+}
+
+impl Catalogue {
+    /// The table of `scenarios/README.md`.
+    pub fn table(&self) -> String {
+        let mut table = "| scenario | what it shows |\n|---|---|\n".to_owned();
+        for Scenario { name, doc, .. } in &self.scenarios {
+            table.push_str(&format!("| {name} | {doc} |\n"));
+        }
+        table
     }
 }
 
@@ -160,5 +175,11 @@ mod tests {
             Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios"));
         let catalogue = catalogue.unwrap_or_else(|error| panic!("{error}"));
         assert!(catalogue.all().iter().all(|scenario| !scenario.doc.is_empty()));
+        let readme = include_str!("../../../scenarios/README.md");
+        assert!(
+            readme.ends_with(&catalogue.table()),
+            "the table of scenarios/README.md must be:\n{}",
+            catalogue.table()
+        );
     }
 }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::action::{Action, DiskMode, Loss, NodeMode, PoolMode, VerifierMode};
+use super::action::Action;
 use super::draw::Draws;
 use super::event::Event;
+use super::kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, VerifierMode};
 use super::link::Link;
 use super::quantity::rate;
 use super::reader::{Reader, unknown};
@@ -28,7 +29,11 @@ const EVERY_FAMILY: &str = "all";
 type Draw = fn(&mut Draws) -> Action;
 
 /// The families of faults that can be drawn.
-const FAMILIES: [(&str, Draw); 30] = [
+const FAMILIES: [(&str, Draw); 31] = [
+    ("attack", |draws| Action::Attack {
+        kind: draws.pick(Hostility::CHOICES).1,
+        count: draws.between(1, 3) as u32,
+    }),
     ("clock_jump", clock_jump),
     ("competing_tips", |_| Action::CompetingTips),
     ("corrupt", |draws| Action::Corrupt {

@@ -10,6 +10,7 @@ mod choice;
 mod draw;
 mod event;
 mod expect;
+mod kinds;
 mod link;
 mod parse;
 mod plan;
@@ -22,12 +23,13 @@ use std::time::Duration;
 
 use choice::choices;
 
-pub use action::{Action, DiskMode, Loss, NodeMode, PoolMode, VerifierMode};
+pub use action::Action;
 pub use catalogue::{Catalogue, CatalogueError};
 pub use chaos::{Chaos, families};
 pub use draw::Draws;
 pub use event::{Event, Step, schedule};
 pub use expect::Expect;
+pub use kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
 pub use link::{HOSTS, Link};
 pub use plan::{Miner, Plan};
 pub use quantity::{Latency, Span, TimeSpan, show_duration};
@@ -124,6 +126,8 @@ pub struct LinkQuality {
 /// One `[[miners]]` table.
 #[derive(Debug, Clone)]
 pub struct MinerGroup {
+    /// What channel each opens.
+    pub kind: MinerKind,
     /// How many miners; none shares out `topology.miners`.
     pub count: Option<Span>,
     /// The nominal hash rate each announces, in hashes a second.
@@ -134,6 +138,16 @@ pub struct MinerGroup {
     pub behaviour: Behaviour,
     /// When they first connect.
     pub start: TimeSpan,
+}
+
+choices! {
+    /// What channel a miner opens.
+    MinerKind {
+        /// A standard one.
+        Standard = "standard",
+        /// An extended one, whose extranonce it rolls.
+        Extended = "extended",
+    }
 }
 
 choices! {
@@ -155,7 +169,11 @@ choices! {
         UnknownJob = "unknown_job",
         /// Sends a channel id that it does not own.
         UnknownChannel = "unknown_channel",
-        /// Takes turns between all of these.
+        /// Sends an extranonce that is a byte too short; on extended channels.
+        BadExtranonce = "bad_extranonce",
+        /// Sends good shares for the job before the present one.
+        OldJob = "old_job",
+        /// Takes turns between all of these but the last two.
         Everything = "everything",
     }
 }

@@ -9,16 +9,18 @@ use toml::Value;
 use super::quantity::{Latency, Span, TimeSpan, duration, hashrate};
 use super::reader::{Problem, Reader, unknown};
 use super::{
-    Behaviour, Chaos, Expect, Link, LinkQuality, MinerGroup, NodeChoice, PlannedEvent, Scenario,
-    Sim,
+    Behaviour, Chaos, Expect, Link, LinkQuality, MinerGroup, MinerKind, NodeChoice, PlannedEvent,
+    Scenario, Sim,
 };
 
 /// The version of the schema of scenario files.
 const SCHEMA: u64 = 1;
 
-/// Sections that `[config]` may have: the gateway's own, and one each for the other programs.
-const CONFIG_SECTIONS: [&str; 12] = [
+/// Sections that `[config]` may have: the gateway's own, its environment variables, and one each
+/// for the other programs.
+const CONFIG_SECTIONS: [&str; 13] = [
     "auth",
+    "environment",
     "gateway",
     "limits",
     "log",
@@ -234,9 +236,7 @@ fn read_config(table: &Reader<'_>) -> BTreeMap<String, toml::Table> {
 }
 
 fn read_group(mut table: Reader<'_>) -> MinerGroup {
-    if table.choice("kind", &[("standard", ())]).is_none() && table.value("kind").is_none() {
-        table.problem("kind", "is missing; write \"standard\"");
-    }
+    let kind = table.required_choice("kind", MinerKind::CHOICES);
     let count = match table.value("count") {
         Some(Value::String(text)) if text.is_empty() => {
             table.problem("count", "is empty");
@@ -249,6 +249,7 @@ fn read_group(mut table: Reader<'_>) -> MinerGroup {
         table.problem("count", format!("is over {MAX_MINERS}"));
     }
     let group = MinerGroup {
+        kind: kind.unwrap_or(MinerKind::Standard),
         count,
         hashrate: table.parsed("hashrate", hashrate).unwrap_or(1e14),
         share_interval: table

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::draw::Draws;
 use super::event::schedule;
 use super::quantity::{Span, as_text, show_duration};
-use super::{Behaviour, Event, Scenario, Step};
+use super::{Behaviour, Event, MinerKind, Scenario, Step};
 
 /// A scenario with every choice made.
 ///
@@ -43,6 +43,8 @@ pub struct Plan {
 /// One miner of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Miner {
+    /// What channel it opens.
+    pub kind: MinerKind,
     /// The nominal hash rate it announces, in hashes a second.
     pub hashrate: f32,
     /// The mean time between two shares.
@@ -104,6 +106,7 @@ impl Scenario {
             let count = group.count.map_or(rest, |count| count.draw(draws));
             for _ in 0..count {
                 miners.push(Miner {
+                    kind: group.kind,
                     hashrate: group.hashrate,
                     share_interval: group.share_interval.draw(draws),
                     behaviour: group.behaviour,

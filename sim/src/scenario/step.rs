@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::action::{Action, DiskMode, Loss, NodeMode, PoolMode, VerifierMode};
+use super::action::Action;
 use super::draw::Draws;
 use super::event::Event;
+use super::kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
 use super::link::{Link, known_host};
 use super::quantity::{Span, TimeSpan};
 use super::reader::{Reader, unknown};
@@ -28,6 +29,7 @@ enum PlannedAction {
     Narrow(Link, Span),
     Corrupt(Link, Span),
     FindBlock(Span),
+    Attack(Hostility, Span),
 }
 
 impl PlannedEvent {
@@ -62,7 +64,11 @@ impl PlannedAction {
     fn is_undoable(&self) -> bool {
         match self {
             Self::Fixed(action) => action.undo().is_some(),
-            Self::VerdictDelay(_) | Self::Slow(..) | Self::Narrow(..) | Self::Corrupt(..) => true,
+            Self::VerdictDelay(_)
+            | Self::Slow(..)
+            | Self::Narrow(..)
+            | Self::Corrupt(..)
+            | Self::Attack(..) => true,
             Self::Mine(_) | Self::Reorg(_) | Self::Transactions(_) | Self::FindBlock(_) => false,
         }
     }
@@ -81,6 +87,9 @@ impl PlannedAction {
             Self::Corrupt(link, per_mille) => {
                 Action::Corrupt { link: link.clone(), per_mille: per_mille.draw(draws) as u32 }
             }
+            Self::Attack(kind, count) => {
+                Action::Attack { kind: *kind, count: count.draw(draws) as u32 }
+            }
             Self::FindBlock(miner) => Action::FindBlock { miner: miner.draw(draws) as u32 },
         }
     }
@@ -92,6 +101,7 @@ fn action(table: &mut Reader<'_>, does: &str) -> Option<PlannedAction> {
         "mine" => PlannedAction::Mine(table.span("blocks").unwrap_or(Span::fixed(1))),
         "reorg" => PlannedAction::Reorg(table.span("depth").unwrap_or(Span::fixed(1))),
         "competing_tips" => Fixed(Action::CompetingTips),
+        "lose_resend_data" => Fixed(Action::LoseResendData),
         "transactions" => {
             let count = table.span("count");
             PlannedAction::Transactions(table.required("count", count)?)
@@ -109,6 +119,12 @@ fn action(table: &mut Reader<'_>, does: &str) -> Option<PlannedAction> {
         }
         "pool_mode" => Fixed(Action::PoolMode(table.required_choice("mode", PoolMode::CHOICES)?)),
         "node_mode" => Fixed(Action::NodeMode(table.required_choice("mode", NodeMode::CHOICES)?)),
+        "tamper" => Fixed(Action::Tamper(table.required_choice("what", Tamper::CHOICES)?)),
+        "attack" => {
+            let kind = table.required_choice("kind", Hostility::CHOICES);
+            let count = table.span("count").unwrap_or(Span::fixed(1));
+            PlannedAction::Attack(kind?, count)
+        }
         _ => return link_action(table, does),
     })
 }

@@ -56,6 +56,8 @@ pub(super) fn setting(miners: u32, secrets: Vec<String>) -> Setting {
         stale_hold: Duration::from_secs(5),
         transit: Duration::ZERO,
         epoch_ms: 0,
+        payouts: Vec::new(),
+        drop_old: false,
         secrets,
     }
 }
@@ -176,6 +178,7 @@ mod tests {
     fn pool(deliveries: &[(&str, bool)]) -> Vec<Observation> {
         let deliveries = deliveries.iter().map(|(id, credited)| {
             let what = PoolSeen::Share {
+                pays: Vec::new(),
                 share_id: (*id).to_owned(),
                 event_id: String::new(),
                 check: Ok(()),

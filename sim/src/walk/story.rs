@@ -245,6 +245,7 @@ impl<'a> Story<'a> {
         for index in 0..MINERS {
             let finder = if index == 0 { &self.block_wanted } else { &idle };
             let config = MinerConfig {
+                kind: crate::scenario::MinerKind::Standard,
                 index,
                 address: site::loopback(self.site.ports.miners),
                 authority: Some(authority),

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The largest payload a miner takes.
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
+/// A header with its authentication tag.
+const SEALED_HEADER_BYTES: usize = 6 + 16;
+
 /// A connection whose handshake is done.
 pub(crate) struct Connection {
     stream: Stream,
@@ -14,7 +17,7 @@ pub(crate) struct Connection {
     decoder: FrameDecoder,
 }
 
-/// Connects to `host:port` and shakes hands; without an authority any certificate will do.
+/// Connects to `address` and shakes hands; without an authority any certificate will do.
 pub(crate) async fn open(
     env: &Env,
     address: &str,
@@ -44,8 +47,25 @@ impl Connection {
     pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), String> {
         let mut sealed = Vec::new();
         self.sealer.seal_frames(frames, &mut sealed);
+        self.send_raw(&sealed).await
+    }
+
+    /// Seals and sends a header alone, whatever length it announces.
+    pub(crate) async fn send_frame_header(&mut self, header: [u8; 6]) -> Result<(), String> {
+        // The payload that is sealed beside it stays here.
+        let announced = u32::from_le_bytes([header[3], header[4], header[5], 0]) as usize;
+        let mut frame = header.to_vec();
+        frame.resize(header.len() + announced, 0);
+        let mut sealed = Vec::new();
+        self.sealer.seal_frames(&frame, &mut sealed);
+        sealed.truncate(SEALED_HEADER_BYTES);
+        self.send_raw(&sealed).await
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), String> {
         let sent = async {
-            self.stream.write_all(&sealed).await?;
+            self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
         sent.await.map_err(|error| error.to_string())

@@ -5,6 +5,7 @@
 //! of each share.
 
 pub(crate) mod connection;
+pub mod hostile;
 mod session;
 pub(crate) mod work;
 
@@ -15,7 +16,7 @@ use sv2_noise::AuthorityPublicKey;
 use tokio::sync::watch;
 
 use super::observe::{MinerSeen, Recorder, Seen};
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, MinerKind};
 
 /// What a miner is told to be.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct MinerConfig {
     pub authority: Option<AuthorityPublicKey>,
     /// `user_identity` of its channel.
     pub identity: String,
+    /// What channel it opens.
+    pub kind: MinerKind,
     /// Its nominal hash rate, in hashes a second.
     pub hashrate: f32,
     /// The mean time between two shares.

@@ -5,18 +5,23 @@ use std::time::Duration;
 
 use platform::Env;
 use sv2_wire::common::{MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection};
-use sv2_wire::mining::{OpenStandardMiningChannel, SubmitSharesStandard, SubmitSharesSuccess};
-use sv2_wire::{Message, MiningServerMessage, Str0255, U256};
+use sv2_wire::mining::{
+    OpenExtendedMiningChannel, OpenStandardMiningChannel, SubmitSharesExtended,
+    SubmitSharesStandard, SubmitSharesSuccess,
+};
+use sv2_wire::{B032, Message, MiningServerMessage, Str0255, U256};
 use tokio::time::Instant;
 
 use super::MinerConfig;
 use super::connection::Connection;
 use super::work::{Board, Ground, shown};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, MinerKind};
 
 /// REQUIRES_STANDARD_JOBS (specification 5.3.1).
 const SETUP_FLAGS: u32 = 0b001;
+/// Extranonce bytes that an extended miner asks for.
+const MIN_EXTRANONCE_BYTES: u16 = 8;
 
 /// How a connection ended.
 pub(super) struct Ended {
@@ -102,7 +107,7 @@ impl Session<'_> {
             protocol: MINING_PROTOCOL,
             min_version: PROTOCOL_VERSION,
             max_version: PROTOCOL_VERSION,
-            flags: SETUP_FLAGS,
+            flags: if self.config.kind == MinerKind::Standard { SETUP_FLAGS } else { 0 },
             endpoint_host: Str0255::new(host.as_bytes()).map_err(|error| error.to_string())?,
             endpoint_port: port.parse().unwrap_or_default(),
             vendor: text("assay"),
@@ -139,14 +144,31 @@ impl Session<'_> {
 
     async fn open_channel(&mut self) -> Result<(), String> {
         let mut frames = Vec::new();
-        OpenStandardMiningChannel {
-            request_id: 1,
-            user_identity: Str0255::new(self.config.identity.as_bytes())
-                .map_err(|error| format!("identity: {error}"))?,
-            nominal_hash_rate: self.config.hashrate,
-            max_target: U256::MAX,
+        let user_identity = Str0255::new(self.config.identity.as_bytes())
+            .map_err(|error| format!("identity: {error}"))?;
+        let (request_id, nominal_hash_rate) = (1, self.config.hashrate);
+        let max_target = U256::MAX;
+        match self.config.kind {
+            MinerKind::Standard => {
+                OpenStandardMiningChannel {
+                    request_id,
+                    user_identity,
+                    nominal_hash_rate,
+                    max_target,
+                }
+                .encode_frame(&mut frames);
+            }
+            MinerKind::Extended => {
+                OpenExtendedMiningChannel {
+                    request_id,
+                    user_identity,
+                    nominal_hash_rate,
+                    max_target,
+                    min_extranonce_size: MIN_EXTRANONCE_BYTES,
+                }
+                .encode_frame(&mut frames);
+            }
         }
-        .encode_frame(&mut frames);
         self.connection.send(&frames).await
     }
 
@@ -157,8 +179,22 @@ impl Session<'_> {
         *self.shares += 1;
         let mut frames = Vec::new();
         let Ground { channel_id, job_id, nonce, ntime, version, .. } = ground;
-        SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version }
+        if self.board.as_ref().is_some_and(Board::is_extended) {
+            let extranonce = B032::new(&ground.extranonce).map_err(|error| error.to_string())?;
+            SubmitSharesExtended {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+                extranonce,
+            }
             .encode_frame(&mut frames);
+        } else {
+            SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version }
+                .encode_frame(&mut frames);
+        }
         self.unanswered.insert(sequence_number, *self.shares);
         self.see(MinerSeen::Sent {
             share: *self.shares,
@@ -183,8 +219,9 @@ impl Session<'_> {
             // Only a share of the present tip is refused for being a replay.
             ShareClass::Replay => self
                 .last
+                .clone()
                 .filter(|last| Some(last.prev_hash) == board.tip())
-                .map(|last| last.as_class(class)),
+                .map(|last| last.into_class(class)),
             _ => board.grind(class, nonce, now_s),
         };
         match wanted {
@@ -217,7 +254,8 @@ impl Session<'_> {
 
 fn classes(behaviour: Behaviour) -> &'static [ShareClass] {
     use ShareClass::{
-        BadNtime, BadVersionBits, LowDifficulty, Replay, Share, Stale, UnknownChannel, UnknownJob,
+        BadExtranonce, BadNtime, BadVersionBits, LowDifficulty, OldJob, Replay, Share, Stale,
+        UnknownChannel, UnknownJob,
     };
     match behaviour {
         Behaviour::Honest => &[Share],
@@ -228,6 +266,8 @@ fn classes(behaviour: Behaviour) -> &'static [ShareClass] {
         Behaviour::BadVersionBits => &[BadVersionBits, Share],
         Behaviour::UnknownJob => &[UnknownJob, Share],
         Behaviour::UnknownChannel => &[UnknownChannel, Share],
+        Behaviour::BadExtranonce => &[BadExtranonce, Share],
+        Behaviour::OldJob => &[OldJob, Share],
         Behaviour::Everything => &[
             Share,
             Replay,
@@ -268,6 +308,19 @@ fn take(
             let future = job.min_ntime.is_none();
             seen.push(MinerSeen::Job { job_id: job.job_id, future });
             if !board.as_mut().ok_or("a job before the channel")?.job(&job) {
+                return Err(format!("job {} is for a tip that never came", job.job_id));
+            }
+        }
+        MiningServerMessage::OpenExtendedMiningChannelSuccess(opened) => {
+            let rolled = usize::from(opened.extranonce_size);
+            let prefix = opened.extranonce_prefix.as_bytes();
+            *board = Some(Board::extended(opened.channel_id, opened.target.0, prefix, rolled));
+            seen.push(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
+        }
+        MiningServerMessage::NewExtendedMiningJob(job) => {
+            let future = job.min_ntime.is_none();
+            seen.push(MinerSeen::Job { job_id: job.job_id, future });
+            if !board.as_mut().ok_or("a job before the channel")?.extended_job(&job) {
                 return Err(format!("job {} is for a tip that never came", job.job_id));
             }
         }

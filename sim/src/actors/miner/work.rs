@@ -1,10 +1,11 @@
 //! Work and the grinding of headers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bitcoin::CompactTarget;
 use bitcoin::hashes::{Hash, sha256, sha256d};
-use sv2_wire::mining::{NewMiningJob, SetNewPrevHash};
+use sv2_wire::mining::{NewExtendedMiningJob, NewMiningJob, SetNewPrevHash};
 
 use crate::actors::observe::ShareClass;
 
@@ -26,26 +27,61 @@ pub(crate) struct Board {
     pub(crate) channel_id: u32,
     /// The target of jobs that come from now on.
     pub(crate) target: Target,
+    /// What is in front of the bytes that an extended channel rolls, and how many those are.
+    extranonce: (Vec<u8>, usize),
     futures: BTreeMap<u32, Announced>,
     active: Option<Work>,
     /// The last work on the tip before.
     stale: Option<Work>,
+    /// The work before the active one on the same tip.
+    before: Option<Work>,
+}
+
+/// Where the merkle root of a job comes from.
+#[derive(Clone)]
+enum Root {
+    /// The job brings it.
+    Fixed([u8; 32]),
+    /// The coinbase around the rolled bytes, and the way up.
+    Rolled { before: Arc<[u8]>, after: Arc<[u8]>, path: Arc<[[u8; 32]]>, rolled: usize },
+}
+
+impl Root {
+    /// The root with these bytes rolled.
+    fn with(&self, extranonce: &[u8]) -> [u8; 32] {
+        match self {
+            Self::Fixed(root) => *root,
+            Self::Rolled { before, after, path, .. } => {
+                let coinbase = [before.as_ref(), extranonce, after].concat();
+                let leaf = sha256d::Hash::hash(&coinbase).to_byte_array();
+                path.iter().fold(leaf, |node, sibling| {
+                    sha256d::Hash::hash(&[node, *sibling].concat()).to_byte_array()
+                })
+            }
+        }
+    }
+
+    /// Bytes to roll, drawn from a nonce.
+    fn extranonce(&self, nonce: u32) -> Vec<u8> {
+        let rolled = if let Self::Rolled { rolled, .. } = self { *rolled } else { 0 };
+        nonce.to_le_bytes().into_iter().cycle().take(rolled).collect()
+    }
 }
 
 /// A job that waits for its SetNewPrevHash.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Announced {
     version: u32,
-    merkle_root: [u8; 32],
+    root: Root,
     target: Target,
 }
 
 /// Everything a header needs but the nonce.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Work {
     job_id: u32,
     version: u32,
-    merkle_root: [u8; 32],
+    root: Root,
     target: Target,
     prev_hash: [u8; 32],
     nbits: u32,
@@ -53,7 +89,7 @@ pub(crate) struct Work {
 }
 
 /// A header that is good for its class, as it is submitted.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Ground {
     pub(crate) class: ShareClass,
     pub(crate) channel_id: u32,
@@ -62,27 +98,54 @@ pub(crate) struct Ground {
     pub(crate) ntime: u32,
     pub(crate) version: u32,
     pub(crate) prev_hash: [u8; 32],
+    /// The rolled bytes; empty on a standard channel.
+    pub(crate) extranonce: Vec<u8>,
     header: [u8; 80],
 }
 
 impl Board {
     pub(crate) fn new(channel_id: u32, target: Target) -> Self {
-        Self { channel_id, target, futures: BTreeMap::new(), active: None, stale: None }
+        let (futures, extranonce) = (BTreeMap::new(), (Vec::new(), 0));
+        Self { channel_id, target, extranonce, futures, active: None, stale: None, before: None }
+    }
+
+    /// The board of an extended channel.
+    pub(crate) fn extended(channel_id: u32, target: Target, prefix: &[u8], rolled: usize) -> Self {
+        Self { extranonce: (prefix.to_vec(), rolled), ..Self::new(channel_id, target) }
+    }
+
+    /// Whether the channel rolls extranonces.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.extranonce.1 > 0
     }
 
     /// A job came. False where it is for the tip at once and there is none.
     pub(crate) fn job(&mut self, job: &NewMiningJob) -> bool {
-        let announced = Announced {
-            version: job.version,
-            merkle_root: job.merkle_root.0,
-            // A job keeps the target that it came with (specification 5.3.21).
-            target: self.target,
+        let root = Root::Fixed(job.merkle_root.0);
+        self.announce(job.job_id, job.min_ntime, job.version, root)
+    }
+
+    /// A job of an extended channel came. False where it is for the tip at once and there is none.
+    pub(crate) fn extended_job(&mut self, job: &NewExtendedMiningJob<'_>) -> bool {
+        let (prefix, rolled) = &self.extranonce;
+        let root = Root::Rolled {
+            before: [job.coinbase_tx_prefix.as_bytes(), prefix].concat().into(),
+            after: job.coinbase_tx_suffix.as_bytes().into(),
+            path: job.merkle_path.iter().map(|node| node.0).collect(),
+            rolled: *rolled,
         };
-        match (job.min_ntime, self.active) {
-            (None, _) => drop(self.futures.insert(job.job_id, announced)),
+        self.announce(job.job_id, job.min_ntime, job.version, root)
+    }
+
+    fn announce(&mut self, id: u32, min_ntime: Option<u32>, version: u32, root: Root) -> bool {
+        // A job keeps the target that it came with (specification 5.3.21).
+        let announced = Announced { version, root, target: self.target };
+        match (min_ntime, &self.active) {
+            (None, _) => drop(self.futures.insert(id, announced)),
             (Some(min_ntime), Some(active)) => {
-                let Work { prev_hash, nbits, .. } = active;
-                self.active = Some(announced.on(job.job_id, prev_hash, nbits, min_ntime));
+                let (prev_hash, nbits) = (active.prev_hash, active.nbits);
+                let next = announced.on(id, prev_hash, nbits, min_ntime);
+                self.before = self.active.replace(next);
             }
             (Some(_), None) => return false,
         }
@@ -95,6 +158,7 @@ impl Board {
         announced.target = self.target;
         // Every other job is void with the tip that it was for (specification 5.3.14).
         self.futures.clear();
+        self.before = None;
         self.stale = self.active.take();
         self.active = Some(announced.on(new.job_id, new.prev_hash.0, new.nbits, new.min_ntime));
         true
@@ -106,16 +170,19 @@ impl Board {
 
     /// The tip that is worked on.
     pub(crate) fn tip(&self) -> Option<[u8; 32]> {
-        self.active.map(|work| work.prev_hash)
+        self.active.as_ref().map(|work| work.prev_hash)
     }
 
     /// Finds a header of this class, starting at a nonce and not before a time. A stale one needs
     /// an older tip; `None` where there is none, where there is no work, or where no try fits.
     pub(crate) fn grind(&self, class: ShareClass, nonce: u32, now_s: u32) -> Option<Ground> {
         let work = match class {
-            ShareClass::Stale => self.stale?,
-            _ => self.active?,
+            ShareClass::Stale => self.stale.as_ref()?,
+            ShareClass::OldJob => self.before.as_ref()?,
+            _ => self.active.as_ref()?,
         };
+        let extranonce = work.root.extranonce(nonce);
+        let merkle_root = work.root.with(&extranonce);
         let mut ground = Ground {
             class,
             channel_id: self.channel_id,
@@ -124,6 +191,7 @@ impl Board {
             ntime: work.min_ntime.max(now_s),
             version: work.version,
             prev_hash: work.prev_hash,
+            extranonce,
             header: [0; 80],
         };
         match class {
@@ -136,8 +204,11 @@ impl Board {
         let network =
             bitcoin::Target::from_compact(CompactTarget::from_consensus(work.nbits)).to_le_bytes();
         for _ in 0..TRIES {
-            ground.header = work.header(&ground);
+            ground.header = work.header(&merkle_root, &ground);
             if fits(class, ground.hash(), &work.target, &network) {
+                if class == ShareClass::BadExtranonce {
+                    ground.extranonce.pop();
+                }
                 return Some(ground);
             }
             ground.nonce = ground.nonce.wrapping_add(1);
@@ -158,17 +229,17 @@ fn fits(class: ShareClass, hash: [u8; 32], target: &Target, network: &Target) ->
 
 impl Announced {
     fn on(self, job_id: u32, prev_hash: [u8; 32], nbits: u32, min_ntime: u32) -> Work {
-        let Self { version, merkle_root, target } = self;
-        Work { job_id, version, merkle_root, target, prev_hash, nbits, min_ntime }
+        let Self { version, root, target } = self;
+        Work { job_id, version, root, target, prev_hash, nbits, min_ntime }
     }
 }
 
 impl Work {
-    fn header(&self, ground: &Ground) -> [u8; 80] {
+    fn header(&self, merkle_root: &[u8; 32], ground: &Ground) -> [u8; 80] {
         let mut header = [0; 80];
         header[..4].copy_from_slice(&ground.version.to_le_bytes());
         header[4..36].copy_from_slice(&self.prev_hash);
-        header[36..68].copy_from_slice(&self.merkle_root);
+        header[36..68].copy_from_slice(merkle_root);
         header[68..72].copy_from_slice(&ground.ntime.to_le_bytes());
         header[72..76].copy_from_slice(&self.nbits.to_le_bytes());
         header[76..].copy_from_slice(&ground.nonce.to_le_bytes());
@@ -178,7 +249,7 @@ impl Work {
 
 impl Ground {
     /// The same header, sent for another reason.
-    pub(crate) fn as_class(self, class: ShareClass) -> Self {
+    pub(crate) fn into_class(self, class: ShareClass) -> Self {
         Self { class, ..self }
     }
 

@@ -118,11 +118,25 @@ impl Share {
     }
 }
 
+impl Share {
+    /// What the coinbase pays that was hashed for it; none where it is no transaction.
+    pub(super) fn pays(&self, job: &Job) -> Option<Vec<(String, u64)>> {
+        let coinbase = job.coinbase(&self.extranonce).ok()?;
+        let coinbase = bitcoin::consensus::deserialize(&coinbase).ok()?;
+        Some(crate::actors::pays(&coinbase))
+    }
+}
+
 impl Job {
-    fn merkle_root(&self, extranonce: &str) -> Result<[u8; 32], String> {
+    fn coinbase(&self, extranonce: &str) -> Result<Vec<u8>, String> {
         let mut coinbase = bytes("coinbase_prefix", &self.coinbase_prefix)?;
         coinbase.extend_from_slice(&bytes("extranonce", extranonce)?);
         coinbase.extend_from_slice(&bytes("coinbase_suffix", &self.coinbase_suffix)?);
+        Ok(coinbase)
+    }
+
+    fn merkle_root(&self, extranonce: &str) -> Result<[u8; 32], String> {
+        let coinbase = self.coinbase(extranonce)?;
         let mut node = sha256d::Hash::hash(&coinbase).to_byte_array();
         for sibling in &self.merkle_path {
             let pair = [node.as_slice(), &bytes("merkle_path", sibling)?].concat();

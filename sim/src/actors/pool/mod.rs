@@ -201,6 +201,7 @@ impl Pool {
             check,
             credited,
             work_id: job.map(Job::work_id).unwrap_or_default(),
+            pays: job.and_then(|job| share.pays(job)).unwrap_or_default(),
         }));
         json!({ "share_id": share.share_id, "accepted": accepted, "error": error })
     }

@@ -1,0 +1,241 @@
+//! Judges of what is bounded, and of what gives way at the bound.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Judged, Judgement, Record};
+use crate::actors::observe::{HostSeen, NodeSeen, PoolSeen, Seen};
+
+/// Tasks that a program has beside those of its connections.
+const STANDING_TASKS: usize = 64;
+/// Tasks that a connection may have.
+const TASKS_A_SOCKET: usize = 4;
+/// A share that finds no room is told so at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// No queue that the gateway exports is longer than its bound.
+pub(super) fn queue_bounds(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for (at, page) in pages(record) {
+        let lengths = labelled(page, "gateway_queue_length{queue=\"");
+        let capacities = labelled(page, "gateway_queue_capacity{queue=\"");
+        for (queue, length) in lengths {
+            count += 1;
+            let Some(capacity) = capacities.get(queue) else {
+                return Err(Judged::fail(at, format!("the queue {queue} has no bound")));
+            };
+            if length > *capacity {
+                let what = format!("the queue {queue} has {length} of at most {capacity}");
+                return Err(Judged::fail(at, what));
+            }
+        }
+    }
+    Ok(Judged::of(count, "queues looked at"))
+}
+
+/// No program has more tasks than its connections explain.
+pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for seen in record.observations {
+        let Seen::Host(HostSeen::Load { host, tasks, sockets }) = &seen.what else { continue };
+        count += 1;
+        let most = STANDING_TASKS + TASKS_A_SOCKET * sockets;
+        if *tasks > most {
+            let what = format!("{host} has {tasks} tasks with {sockets} sockets, at most {most}");
+            return Err(Judged::fail(seen.at, what));
+        }
+    }
+    Ok(Judged::of(count, "looks at programs"))
+}
+
+/// A full queue gives up the share that its policy names: the newest, at once, or the oldest, in
+/// the order of acceptance.
+pub(super) fn drop_policy(record: &Record<'_>) -> Judgement {
+    let mut accepted: BTreeMap<&str, (Duration, usize)> = BTreeMap::new();
+    let (mut count, mut last_evicted) = (0, 0);
+    let (wrong, right) = if record.setting.drop_old {
+        ("share_dropped_queue_full", "share_evicted_from_queue")
+    } else {
+        ("share_evicted_from_queue", "share_dropped_queue_full")
+    };
+    for (at, line) in record.all_events() {
+        let event_id = line["event_id"].as_str().unwrap_or_default();
+        if line["event"] == "share_accepted" {
+            let place = accepted.len();
+            accepted.insert(event_id, (at, place));
+            continue;
+        }
+        if line["event"] != "share_forward_result" {
+            continue;
+        }
+        let reason = &line["reason_code"];
+        if *reason == wrong {
+            return Err(Judged::fail(at, format!("{wrong} is not of the policy")));
+        }
+        let (true, Some((accepted_at, place))) = (*reason == right, accepted.get(event_id)) else {
+            continue;
+        };
+        count += 1;
+        if record.setting.drop_old {
+            if *place < last_evicted {
+                return Err(Judged::fail(at, "a share was evicted before an older one"));
+            }
+            last_evicted = *place;
+        } else if at - *accepted_at > AT_ONCE {
+            let waited = (at - *accepted_at).as_millis();
+            let what = format!("a share was dropped after it had waited for {waited} ms");
+            return Err(Judged::fail(at, what));
+        }
+    }
+    Ok(Judged::of(count, "shares that gave way"))
+}
+
+/// Every coinbase that miners worked on and every block pays the operator's scripts, and them
+/// alone, in their proportions.
+pub(super) fn payout_respected(record: &Record<'_>) -> Judgement {
+    let payouts = &record.setting.payouts;
+    if payouts.is_empty() {
+        return Ok(Judged::of(0, "coinbases"));
+    }
+    let mut count = 0;
+    for seen in record.observations {
+        let pays = match &seen.what {
+            Seen::Pool(PoolSeen::Share { pays, check: Ok(()), .. }) => pays,
+            Seen::Node(NodeSeen::Submitted { pays, .. }) if has_submitted(record, &seen.what) => {
+                pays
+            }
+            _ => continue,
+        };
+        count += 1;
+        if let Err(what) = is_paid(payouts, pays) {
+            return Err(Judged::fail(seen.at, what));
+        }
+    }
+    Ok(Judged::of(count, "coinbases"))
+}
+
+/// Whether the gateway submitted the block: the chain's driver submits its own.
+fn has_submitted(record: &Record<'_>, what: &Seen) -> bool {
+    let Seen::Node(NodeSeen::Submitted { hash, .. }) = what else { return false };
+    record.events("block_found").any(|(_, line)| line["hash"] == hash.as_str())
+}
+
+fn is_paid(payouts: &[(String, u64)], pays: &[(String, u64)]) -> Result<(), String> {
+    let total: u64 = pays.iter().map(|(_, value)| value).sum();
+    let parts: u64 = payouts.iter().map(|(_, parts)| parts).sum();
+    for (script, value) in pays {
+        let Some((_, part)) = payouts.iter().find(|(payout, _)| payout == script) else {
+            return Err(format!("{value} satoshis are paid to {script}, whom nobody named"));
+        };
+        // Whole satoshis: what is left over goes to one of them.
+        let due = total * part / parts.max(1);
+        if value.abs_diff(due) > payouts.len() as u64 {
+            return Err(format!("{script} is paid {value} of {total} satoshis, {due} are due"));
+        }
+    }
+    match payouts.iter().find(|(payout, _)| !pays.iter().any(|(script, _)| script == payout)) {
+        Some((payout, _)) => Err(format!("nothing is paid to {payout}")),
+        None => Ok(()),
+    }
+}
+
+fn pages<'a>(record: &Record<'a>) -> impl Iterator<Item = (Duration, &'a str)> {
+    record.observations.iter().filter_map(|seen| match &seen.what {
+        Seen::Output { source, text } if source == "gateway /metrics" => {
+            Some((seen.at, text.as_str()))
+        }
+        _ => None,
+    })
+}
+
+/// The values of a family of metrics, by their only label.
+fn labelled<'a>(page: &'a str, family: &str) -> BTreeMap<&'a str, i64> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix(family));
+    lines
+        .filter_map(|rest| {
+            let (label, value) = rest.split_once("\"} ")?;
+            Some((label, value.parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::Story;
+    use super::*;
+
+    fn page(length: u32) -> Seen {
+        let text = format!(
+            "gateway_queue_length{{queue=\"forward_queue\"}} {length}\n\
+             gateway_queue_capacity{{queue=\"forward_queue\"}} 5\n"
+        );
+        Seen::Output { source: "gateway /metrics".to_owned(), text }
+    }
+
+    #[test]
+    fn a_queue_over_its_bound_is_seen() {
+        Story::new().see(page(5)).check(queue_bounds, "pass");
+        Story::new().see(page(6)).check(queue_bounds, "forward_queue has 6 of at most 5");
+        Story::new().check(queue_bounds, "not exercised");
+    }
+
+    #[test]
+    fn tasks_that_no_connection_explains_are_seen() {
+        let load = |tasks| HostSeen::Load { host: "gateway".to_owned(), tasks, sockets: 10 };
+        Story::new().host(load(104)).check(memory_bounded, "pass");
+        Story::new().host(load(105)).check(memory_bounded, "105 tasks with 10 sockets");
+    }
+
+    fn accepted(event_id: &str) -> Value {
+        json!({ "event": "share_accepted", "event_id": event_id, "sv2_response": "success" })
+    }
+
+    fn gave_way(event_id: &str, reason: &str) -> Value {
+        json!({ "event": "share_forward_result", "event_id": event_id, "reason_code": reason })
+    }
+
+    #[test]
+    fn the_newest_gives_way_at_once() {
+        let story = || Story::new().event(accepted("e1")).event(accepted("e2"));
+        let dropped = || gave_way("e2", "share_dropped_queue_full");
+        story().event(dropped()).check(drop_policy, "pass");
+        story().later(3_000).event(dropped()).check(drop_policy, "had waited");
+        story()
+            .event(gave_way("e1", "share_evicted_from_queue"))
+            .check(drop_policy, "is not of the policy");
+    }
+
+    #[test]
+    fn the_oldest_give_way_in_their_order() {
+        let story = || {
+            let mut story = Story::new().event(accepted("e1")).event(accepted("e2"));
+            story.setting.drop_old = true;
+            story
+        };
+        let evicted = |id| gave_way(id, "share_evicted_from_queue");
+        story().event(evicted("e1")).event(evicted("e2")).check(drop_policy, "pass");
+        story().event(evicted("e2")).event(evicted("e1")).check(drop_policy, "before an older one");
+    }
+
+    #[test]
+    fn coinbases_pay_whom_the_operator_names() {
+        let story = |pays: &[(&str, u64)]| {
+            let mut story = Story::new().see(Seen::Pool(PoolSeen::Share {
+                share_id: "s1".to_owned(),
+                event_id: String::new(),
+                check: Ok(()),
+                credited: true,
+                work_id: String::new(),
+                pays: pays.iter().map(|(script, sat)| ((*script).to_owned(), *sat)).collect(),
+            }));
+            story.setting.payouts = vec![("51".to_owned(), 3), ("52".to_owned(), 1)];
+            story
+        };
+        story(&[("51", 76), ("52", 25)]).check(payout_respected, "pass");
+        story(&[("51", 101)]).check(payout_respected, "75 are due");
+        story(&[("51", 76), ("53", 25)]).check(payout_respected, "whom nobody named");
+        story(&[("51", 75), ("52", 25)]).check(payout_respected, "pass");
+    }
+}
