@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)] // A build tool: it lives outside the simulated world.
 
+mod mutants;
 mod steps;
 mod tidy;
 
@@ -34,6 +35,12 @@ enum Verb {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Builds the simulator with the seeded bugs in it and runs `sim mutants`.
+    Mutants {
+        /// Arguments of `sim mutants`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The rules no compiler checks: dependency graph, sizes, banned text.
     Tidy,
     /// Makes a real regtest node available, or says why there is none.
@@ -41,11 +48,15 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = mutants::as_compiler() {
+        return code;
+    }
     let root = workspace_root();
     let outcome = match Arguments::parse().verb {
         Verb::Test => steps::test(&root),
         Verb::Gate { seeds } => steps::gate(&root, seeds),
         Verb::FuzzSmoke { seconds } => steps::fuzz_smoke(&root, seconds),
+        Verb::Mutants { arguments } => mutants::run(&root, &arguments),
         Verb::Tidy => tidy::check(&root),
         Verb::Node => steps::node(&root),
     };

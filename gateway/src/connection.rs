@@ -77,6 +77,10 @@ pub(crate) async fn serve(
     place: Place,
 ) {
     let began = side.clock.now();
+    mutant::bug!(
+        LeakedTask,
+        drop(side.blocks.env.tasks.spawn("leaked", std::future::pending::<()>()))
+    );
     let serving = Arc::clone(&side.serving.borrow());
     let (end, tip, outbox) = match handshake::accept(&serving, &side.rng, &mut stream).await {
         Ok(transport) => {

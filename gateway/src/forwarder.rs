@@ -159,6 +159,7 @@ impl Pool {
 
     async fn post(&self, batch: &Batch, now_ms: u64) -> Answer {
         let body = encode_batch(batch);
+        mutant::bug!(SecretLogged, tracing::info!("signed with {}", self.secret.expose_secret()));
         let request = Request::builder()
             .method(Method::POST)
             .uri(&self.url)
@@ -199,8 +200,9 @@ fn excerpt(body: &[u8]) -> String {
 /// `sha256=` and the HMAC of `timestamp.body` in hex.
 fn sign(secret: &SecretString, now_ms: u64, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+    let signed_ms = mutant::pick!(SignatureOfOtherTime, now_ms + 1, now_ms);
     let mut context = hmac::Context::with_key(&key);
-    context.update(now_ms.to_string().as_bytes());
+    context.update(signed_ms.to_string().as_bytes());
     context.update(b".");
     context.update(body);
     format!("sha256={}", const_hex::encode(context.sign()))

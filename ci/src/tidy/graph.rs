@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which members each member may depend on (outside its tests).
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
+    ("mutant", &[]),
     ("sv2-wire", &[]),
-    ("sv2-noise", &["sv2-wire"]),
-    ("gateway-core", &["sv2-wire"]),
+    ("sv2-noise", &["mutant", "sv2-wire"]),
+    ("gateway-core", &["mutant", "sv2-wire"]),
     ("verifier-protocol", &[]),
     ("policy", &["verifier-protocol"]),
     ("consensus", &["verifier-protocol"]),
@@ -21,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
         "gateway",
         &[
             "gateway-core",
+            "mutant",
             "platform",
             "sv2-noise",
             "sv2-wire",
@@ -35,6 +37,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "consensus",
             "gateway",
             "gateway-core",
+            "mutant",
             "platform",
             "policy",
             "sv2-noise",

@@ -81,7 +81,7 @@ impl Door {
             };
             tokio::select! {
                 biased;
-                _ = changes.until(|config| !config.gateway.mode.serves_miners()) => {}
+                _ = changes.until(|config| !opens_in(config.gateway.mode)) => {}
                 () = listener.run() => {}
             }
             tracing::info!("miners may no longer connect");
@@ -96,7 +96,7 @@ impl Door {
             let needs_pool = mode == Mode::Inline
                 && !config.hatches.contains(&EscapeHatch::NoShareUpstreamReadyInline);
             let pool_is_up = *self.pool_up.borrow_and_update();
-            if mode.serves_miners() && (pool_is_up || !needs_pool) {
+            if opens_in(mode) && (pool_is_up || !needs_pool) {
                 return;
             }
             tokio::select! {
@@ -107,6 +107,11 @@ impl Door {
             }
         }
     }
+}
+
+/// Whether miners may connect.
+fn opens_in(mode: Mode) -> bool {
+    mutant::pick!(ShadowOpensPort, true, mode.serves_miners())
 }
 
 /// Probes the pool until `stop`: whether its port takes connections.

@@ -256,6 +256,7 @@ impl Common {
     /// Shares of an earlier life that go to the pool again. What cannot is closed in the log.
     async fn resume(&self, recovered: Recovered) -> VecDeque<Arc<ForwardShare>> {
         let (mut backlog, mut lost) = (VecDeque::new(), Vec::new());
+        mutant::bug!(RestartForgets, return backlog);
         for share in recovered.unresolved {
             let resend = share.resend.as_ref();
             match resend.and_then(|(json, job)| decode_share(json, &job.json)) {

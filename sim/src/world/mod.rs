@@ -51,7 +51,9 @@ where
     F: Future<Output = T>,
     T: Send,
 {
+    let mutant = mutant::armed();
     let live = move || {
+        mutant::arm(mutant);
         // First: the thread's first hash map takes its keys from here.
         getrandom::install(streams::derive(seed, "getrandom"));
         let runtime = Builder::new_current_thread()

@@ -56,10 +56,15 @@ impl Announced {
     /// SetNewPrevHash: starts a future job on its tip.
     pub(super) fn start(self, work: &Work, out: &mut Vec<u8>) {
         let template = work.template();
+        let tip = template.prev_hash.to_byte_array();
         SetNewPrevHash {
             channel_id: self.channel_id.0,
             job_id: self.job_id.0,
-            prev_hash: U256(template.prev_hash.to_byte_array()),
+            prev_hash: U256(mutant::pick!(
+                PrevHashReversed,
+                std::array::from_fn(|i| tip[31 - i]),
+                tip
+            )),
             min_ntime: self.min_ntime,
             nbits: template.bits.to_consensus(),
         }

@@ -74,12 +74,13 @@ pub(crate) enum Lookup<'a> {
 impl JobBook {
     /// The least number that the next job may have.
     pub(crate) fn next_id(&self) -> JobId {
-        JobId(self.last + 1)
+        JobId(self.last + mutant::pick!(JobIdReused, u32::from(self.last == 0), 1))
     }
 
     /// Enters a job under a number that is not below [`next_id`](Self::next_id).
     pub(crate) fn issue(&mut self, id: JobId, job: Job) {
-        assert!(id.0 > self.last, "job {id} was issued before");
+        let is_new = mutant::pick!(JobIdReused, true, id.0 > self.last);
+        assert!(is_new, "job {id} was issued before");
         if self.tip() != Some(job.work.prev_hash()) {
             self.stale = std::mem::take(&mut self.current);
             self.first_of_tip = id.0;

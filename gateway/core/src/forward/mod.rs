@@ -130,6 +130,7 @@ impl ForwardQueue {
                     (oldest.share, ReasonCode::ShareEvictedFromQueue)
                 }
             };
+            mutant::bug!(EvictedWithoutResult, return);
             let detail = format!("the queue holds {} shares", self.settings.queue_size);
             let ending = Ending {
                 reason_code: Some(reason),
@@ -201,6 +202,7 @@ impl ForwardQueue {
                 }
             }
             Answer::Transport(detail) => {
+                mutant::bug!(ResultLost, return);
                 let failure = Ending { error_detail: Some(detail), ..Ending::default() };
                 self.retry(batch_id, batch, None, failure, now);
             }
@@ -231,7 +233,7 @@ impl ForwardQueue {
                 status: Some(200),
                 upstream_error: answer.error.clone(),
                 error_detail: None,
-                reason_code: rejected,
+                reason_code: mutant::pick!(RejectionUnexplained, None, rejected),
                 attempts: batch.attempt,
             };
             self.finish(&share, ending, now);
@@ -258,6 +260,7 @@ impl ForwardQueue {
         if batch.attempt > self.settings.retries {
             return self.fail(&batch, failure, now);
         }
+        mutant::bug!(DoubleForward, self.post(batch.shares.clone(), batch.attempt + 1));
         let asked = Duration::from_secs(retry_after_secs.unwrap_or(0).min(MAX_RETRY_AFTER_SECS));
         let wait = self.backoff.wait(batch.attempt).max(asked);
         batch.retry_at = Some(now.mono + wait);

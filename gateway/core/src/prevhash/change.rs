@@ -12,7 +12,7 @@ use crate::moment::Moment;
 use crate::reason::ReasonCode;
 
 /// A tip that miners are not yet on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TipChange {
     pub(super) tip: BlockHash,
     pub(super) state: State,

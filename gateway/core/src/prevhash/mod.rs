@@ -197,7 +197,8 @@ impl Switch {
         let hold_from = match self.change.take() {
             Some(older) => {
                 self.report(&older, SwitchOutcome::Superseded, Stages::default(), now);
-                if current.is_some() { older.hold_from } else { now.mono }
+                let hold_from = mutant::pick!(HoldRestarts, now.mono, older.hold_from);
+                if current.is_some() { hold_from } else { now.mono }
             }
             None => now.mono,
         };
@@ -223,7 +224,8 @@ impl Switch {
         let Some(proposal) = self.proposals.remove(&template_id) else {
             return self.ignore(template_id, IgnoredCause::UnknownProposal);
         };
-        let at = self.pending.iter().position(|work| work.template_id() == template_id);
+        let its = self.pending.iter().position(|work| work.template_id() == template_id);
+        let at = mutant::pick!(StaleVerdictForNewTip, self.pending.len().checked_sub(1), its);
         let (age, most) = (self.age(template_id, proposal.at, now), self.settings.max_template_age);
         let too_old = at.is_some() && verdict.accepted && age > most;
         let verdict = Arc::new(if too_old { Verdict::template_stale(age, most) } else { verdict });
@@ -237,12 +239,14 @@ impl Switch {
             latency: now.mono.saturating_sub(proposal.at),
             timestamp_ms: now.unix_ms,
         }));
+        mutant::bug!(ObserveGates, self.disconnect_published(ReasonCode::PrevhashVerdictRejected));
         if !self.settings.mode.gates_jobs() {
             return;
         }
+        let passes = mutant::pick!(VerdictIgnored, true, verdict.accepted);
         match at {
             None => self.ignore_superseded(template_id, proposal),
-            Some(at) if verdict.accepted => self.accept(at, &verdict, now),
+            Some(at) if passes => self.accept(at, &verdict, now),
             Some(at) => self.reject(at, now),
         }
     }
@@ -286,7 +290,7 @@ impl Switch {
         if self.shared.template(work.template_id()).is_none() {
             self.shared.hold_template(Arc::clone(&work), None);
         }
-        let change = self.change.take();
+        let change = mutant::pick!(HoldNotCancelled, self.change.clone(), self.change.take());
         let same_tip = self
             .published
             .as_ref()

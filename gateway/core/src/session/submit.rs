@@ -115,6 +115,7 @@ impl Serving {
                 });
                 let hashes = examined.job.hashes;
                 accept(share, receipt, &credited.worker, &examined, context, now);
+                mutant::bug!(AckBeforeLog, self.durable(receipt, now));
                 self.credit(share.channel_id, &credited.worker, hashes, context, now);
             }
             (Ok(()), None) => unreachable!("a share is accepted on its header alone"),
@@ -146,6 +147,7 @@ fn accept(
         timestamp_ms: now.unix_ms,
         header: examined.header,
     });
+    mutant::bug!(Canary, return);
     context.outputs.push_back(Output::Accepted(Box::new(AcceptedShare {
         receipt,
         event,
@@ -166,7 +168,7 @@ fn refuse(
     context.send(&SubmitSharesError {
         channel_id: share.channel_id.0,
         sequence_number: share.sequence.0,
-        error_code: code(error),
+        error_code: code(mutant::pick!(WrongErrorCode, WireError::ShareJobId, error)),
     });
 }
 

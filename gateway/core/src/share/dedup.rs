@@ -25,7 +25,7 @@ impl ReplayWindow {
             return false;
         }
         self.order.push_back(share_id);
-        while self.order.len() > self.size {
+        while self.order.len() > mutant::pick!(ReplayWindowOfOne, 1, self.size) {
             let oldest = self.order.pop_front().expect("longer than its size");
             self.known.remove(&oldest);
         }

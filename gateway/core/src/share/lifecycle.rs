@@ -47,7 +47,9 @@ impl AckBatch {
         self.sum -= whole;
         let accepted_count = std::mem::take(&mut self.count);
         // The cast saturates, which is where 2^64 difficulty in one batch belongs.
-        Some(Ack { last_sequence_number: self.last, accepted_count, shares_sum: whole as u64 })
+        let last_sequence_number =
+            mutant::pick!(AckOfNextShare, SequenceNumber(self.last.0 + 1), self.last);
+        Some(Ack { last_sequence_number, accepted_count, shares_sum: whole as u64 })
     }
 }
 

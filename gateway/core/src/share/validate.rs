@@ -62,12 +62,12 @@ pub(crate) fn judge<'a>(
     let solves_job = check_version(job, submission, settings)
         .and_then(|()| check_ntime(job, submission, settings, now));
     let checks = || {
-        if is_stale {
+        if mutant::pick!(StaleAccepted, false, is_stale) {
             return Err(WireError::ShareStale);
         }
         check_template(&examined, settings.validation)?;
         solves_job?;
-        if !job.target.is_met_by(examined.hash) {
+        if mutant::pick!(LowDifficultyAccepted, false, !job.target.is_met_by(examined.hash)) {
             return Err(WireError::ShareDifficulty);
         }
         Ok(())
@@ -75,7 +75,7 @@ pub(crate) fn judge<'a>(
     let answer = checks();
     let is_block = solves_job.is_ok() && job.work.network_target().is_met_by(examined.hash);
     let is_new = (answer.is_ok() || is_block) && shared.remember_share(examined.share_id);
-    examined.is_new_block = is_block && is_new;
+    examined.is_new_block = mutant::pick!(BlockNotNoticed, false, is_block && is_new);
     let detects_replays = settings.validation >= ValidationLevel::Full;
     let answer = match answer {
         Ok(()) if !is_new && detects_replays => Err(WireError::ShareDuplicate),
@@ -130,7 +130,7 @@ fn check_template(examined: &Examined<'_>, level: ValidationLevel) -> Result<(),
 
 /// BIP323: only the bits of the mask may differ from the job's version.
 fn check_version(job: &Job, submission: Submission, settings: &Settings) -> Result<(), WireError> {
-    let mask = settings.version_rolling_mask;
+    let mask = mutant::pick!(VersionMaskIgnored, u32::MAX, settings.version_rolling_mask);
     let rolled = submission.version ^ job.work.template().version;
     match (rolled & !mask, mask) {
         (0, _) => Ok(()),
@@ -154,7 +154,8 @@ fn check_ntime(
             on_job.max(now.unix_ms / 1000).saturating_add(ahead.as_secs())
         }
     };
-    if (u64::from(job.min_ntime)..=latest).contains(&u64::from(submission.ntime)) {
+    let earliest = mutant::pick!(NtimeUnchecked, 0, u64::from(job.min_ntime));
+    if (earliest..=latest).contains(&u64::from(submission.ntime)) {
         Ok(())
     } else {
         Err(WireError::ShareNtime)

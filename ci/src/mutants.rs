@@ -1,0 +1,64 @@
+//! A build with the seeded bugs in it.
+//!
+//! The bugs exist under `--cfg sim_mutants`. Passed as flags for every crate it would build all
+//! dependencies anew; so this program wraps the compiler for the workspace's own crates, and Cargo
+//! keeps both builds beside each other.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
+
+/// Set for the compiler wrapper and for nobody else.
+const WRAPS: &str = "ASSAY_CI_WRAPS_RUSTC";
+
+/// Builds the simulator with the bugs and runs `sim mutants` with these arguments.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    let program = build(root)?;
+    let status = Command::new(&program)
+        .arg("mutants")
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("{} does not start", program.display()))?;
+    if !status.success() {
+        bail!("`sim mutants {}` failed ({status})", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Builds it under a name of its own, and then the ordinary one again, which only takes its place.
+fn build(root: &Path) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("this program cannot be found")?;
+    cargo_build(root, Some(&this))?;
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
+    let folder = metadata.target_directory.join("debug").into_std_path_buf();
+    let program = folder.join("sim-mutants");
+    std::fs::copy(folder.join("sim"), &program).context("the program was not built")?;
+    cargo_build(root, None)?;
+    Ok(program)
+}
+
+fn cargo_build(root: &Path, wrapper: Option<&Path>) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--workspace", "--all-targets", "--quiet"]).current_dir(root);
+    if let Some(wrapper) = wrapper {
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env(WRAPS, "1");
+    }
+    let status = cargo.status().context("cargo does not start")?;
+    if !status.success() {
+        bail!("the build failed ({status})");
+    }
+    Ok(())
+}
+
+/// Where Cargo calls this program as the compiler's wrapper: compiles with the bugs.
+pub(crate) fn as_compiler() -> Option<ExitCode> {
+    std::env::var_os(WRAPS)?;
+    let mut arguments = std::env::args_os().skip(1);
+    let compiler = arguments.next()?;
+    let status = Command::new(compiler).args(arguments).args(["--cfg", "sim_mutants"]).status();
+    let succeeded = status.is_ok_and(|status| status.success());
+    Some(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
