@@ -2,15 +2,19 @@
 #![deny(unsafe_code)] // `world::getrandom` is the one exception.
 
 pub mod actors;
+pub mod bugs;
 pub mod certify;
 pub mod cli;
 pub mod disk;
+pub mod mutants;
 pub mod net;
 pub mod node;
 pub mod properties;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
+pub mod sweep;
 pub mod verify_load;
 pub mod walk;
 pub mod world;

@@ -9,8 +9,11 @@ mod certify;
 mod coverage;
 mod golden;
 mod mine;
+mod mutants;
 mod node;
 mod play;
+mod replay;
+mod sweep;
 mod twin;
 mod verify_load;
 mod walk;
@@ -50,6 +53,14 @@ enum Verb {
     List,
     /// Plays scenarios, judges them, and holds them against their goldens
     Run(RunArgs),
+    /// Plays many seeds, with faults that each seed draws, and shrinks what fails
+    Sweep(sweep::SweepArgs),
+    /// Plays one run of a sweep, or a bug of the bug base, again
+    Replay(replay::ReplayArgs),
+    /// Looks for the least that still fails
+    Shrink(replay::ShrinkArgs),
+    /// Proves on seeded bugs that the bench catches bugs
+    Mutants(mutants::MutantsArgs),
     /// Plays each scenario in two processes and compares every byte
     Twin(TwinArgs),
     /// Compares with goldens, or makes what a run came to the golden
@@ -269,6 +280,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         Verb::Run(args) => play::run(&load()?, &args),
+        Verb::Sweep(args) => sweep::run(&load()?, &args),
+        Verb::Replay(args) => replay::run(&load()?, &args),
+        Verb::Shrink(args) => replay::shrink_run(&load()?, &args),
+        Verb::Mutants(args) => mutants::run(&load()?, &args),
         Verb::Twin(args) => twin::run(&load()?, &directory, &args),
         Verb::Coverage(args) => coverage::run(&load()?, &args),
         Verb::Golden { verb } => golden::run(&load()?, &verb),

@@ -82,6 +82,12 @@ impl<'a> Record<'a> {
             .collect()
     }
 
+    /// When something was done to the world.
+    pub(super) fn steps(&self) -> Vec<Duration> {
+        let steps = self.observations.iter().filter(|seen| matches!(seen.what, Seen::Step(_)));
+        steps.map(|seen| seen.at).collect()
+    }
+
     /// A time of the gateway's wall clock, in a line that came at `at`, as virtual time of the run.
     pub(super) fn virtual_time(&self, at: Duration, unix_ms: &Value) -> Option<Duration> {
         let since_epoch = unix_ms.as_u64()?.saturating_sub(self.setting.epoch_ms);
@@ -128,7 +134,7 @@ impl<'a> Record<'a> {
                 MinerSeen::Closed { .. } => {
                     for index in open.remove(&miner).unwrap_or_default() {
                         if shares[index].answer == Answer::None {
-                            shares[index].answer = Answer::ConnectionLost;
+                            shares[index].answer = Answer::ConnectionLost(at);
                         }
                     }
                 }
@@ -161,7 +167,7 @@ pub(super) struct Sent<'a> {
 pub(super) enum Answer<'a> {
     Acked(Duration),
     Rejected(Duration, &'a str),
-    /// The connection ended first.
-    ConnectionLost,
+    /// The connection ended first, then.
+    ConnectionLost(Duration),
     None,
 }

@@ -10,6 +10,10 @@ use super::index::Answer;
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{MinerSeen, PoolSeen, ShareClass};
 
+/// A share without an answer for so long, with nothing done to the world meanwhile or shortly
+/// before, will never have one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 fn text<'a>(line: &'a Value, field: &str) -> &'a str {
     line[field].as_str().unwrap_or_default()
 }
@@ -75,7 +79,20 @@ pub(super) fn conservation(record: &Record<'_>) -> Judgement {
     let end = record.settled_at();
     // An answer may still be under way when the scenario ends.
     let answered_by = end.saturating_sub(Duration::from_secs(1));
+    let steps = record.steps();
     for share in &shares {
+        // What never gets an answer must not hide behind the end of its connection.
+        if let Answer::ConnectionLost(closed) = share.answer
+            && closed > share.at + PATIENCE
+            && !steps.iter().any(|at| *at + PATIENCE > share.at && *at < closed)
+        {
+            let waited = (closed - share.at).as_millis();
+            let what = format!(
+                "miner {}'s share {} waited {waited} ms for an answer that never came",
+                share.miner, share.share_id
+            );
+            return Err(Judged::fail(share.at, what));
+        }
         if share.answer == Answer::None && share.at < answered_by {
             let what = format!("miner {}'s share {} got no answer", share.miner, share.share_id);
             return Err(Judged::fail(share.at, what));
@@ -255,6 +272,8 @@ mod tests {
         story().later(5_000).settled().check(conservation, "got no answer");
         story().later(5_000).acked(0, 1).settled().check(conservation, "pass");
         story().closed(0).later(5_000).settled().check(conservation, "pass");
+        // The end of a connection excuses what was under way, and nothing else.
+        story().later(5_001).closed(0).settled().check(conservation, "never came");
         // An answer may be under way when the run ends.
         story().later(500).settled().check(conservation, "pass");
     }

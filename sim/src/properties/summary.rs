@@ -125,7 +125,7 @@ fn shares(record: &Record<'_>) -> Shares {
         match share.answer {
             Answer::Acked(_) => shares.accepted += 1,
             Answer::Rejected(..) => shares.rejected += 1,
-            Answer::ConnectionLost | Answer::None => shares.unanswered += 1,
+            Answer::ConnectionLost(_) | Answer::None => shares.unanswered += 1,
         }
     }
     let mut credited = BTreeSet::new();

@@ -4,14 +4,17 @@
 //! expected, [`terminal`] and [`junit`] tell people and machines, and [`progress`] shows how far
 //! the runs are.
 
+mod board;
 pub mod coverage;
 mod files;
+pub mod github;
 pub mod golden;
 pub(crate) mod html;
 pub mod junit;
 pub(crate) mod markup;
 pub mod model;
 pub mod progress;
+mod sweep;
 pub mod terminal;
 
 #[cfg(test)]
@@ -20,7 +23,12 @@ mod sample;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use board::{board_in_markdown, board_in_words, catch_in_words};
 use model::{Property, Report, TimelineKind, Verdict};
+pub use sweep::{sweep_in_markdown, sweep_in_words};
+
+use crate::mutants::Board;
+use crate::sweep::Summary;
 
 /// A run's report together with what its golden says.
 #[derive(Debug, Clone)]
@@ -49,6 +57,24 @@ pub fn write(directory: &Path, report: &Report, events: &[String]) -> io::Result
         lines.push('\n');
     }
     files::write(&directory.join("events.ndjson"), &lines)?;
+    Ok(html)
+}
+
+/// Writes `sweep.json` and `sweep.html` into `directory`. Returns the path of the HTML file.
+pub fn write_sweep(directory: &Path, summary: &Summary) -> io::Result<PathBuf> {
+    let value = serde_json::to_value(summary).expect("a summary has text keys and finite numbers");
+    files::write(&directory.join("sweep.json"), &markup::canonical_json(value))?;
+    let html = directory.join("sweep.html");
+    files::write(&html, &html::render_sweep(summary))?;
+    Ok(html)
+}
+
+/// Writes `mutants.json` and `mutants.html` into `directory`. Returns the path of the HTML file.
+pub fn write_board(directory: &Path, board: &Board) -> io::Result<PathBuf> {
+    let value = serde_json::to_value(board).expect("a board has text keys");
+    files::write(&directory.join("mutants.json"), &markup::canonical_json(value))?;
+    let html = directory.join("mutants.html");
+    files::write(&html, &html::render_board(board))?;
     Ok(html)
 }
 

@@ -85,6 +85,46 @@ impl Drop for Progress {
     }
 }
 
+/// A display for many short runs: how many of them are done, and a line that tells of them.
+pub struct Counter(ProgressBar);
+
+impl Counter {
+    /// A display for so many runs, or for who knows how many; on what is no terminal nothing is
+    /// drawn.
+    pub fn new(runs: Option<u64>, is_terminal: bool) -> Self {
+        let target =
+            if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let template = if runs.is_some() {
+            "{wide_bar:.cyan/dim} {pos}/{len}\n{msg}"
+        } else {
+            "{spinner} {msg}"
+        };
+        let style = ProgressStyle::with_template(template)
+            .expect("the template is constant")
+            .progress_chars("━╸─");
+        Self(ProgressBar::with_draw_target(runs, target).with_style(style))
+    }
+
+    /// One more run is done, and this is where all of them stand.
+    pub fn at(&self, line: &str) {
+        self.0.set_message(line.to_owned());
+        self.0.inc(1);
+    }
+
+    /// Prints a line above the display, on standard output.
+    pub fn line(&self, line: &str) {
+        self.0.suspend(|| {
+            // A reader that has seen enough (`| head`) is no fault of the runs.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        });
+    }
+
+    /// Takes the display away.
+    pub fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}
+
 struct Display {
     bar: ProgressBar,
     runs: u64,

@@ -6,6 +6,8 @@ use super::model::{
     Header, Latency, Node, Point, Property, PropertyKind, Report, SCHEMA, Shares, TimelineEntry,
     TimelineKind, Verdict,
 };
+use crate::mutants::{Board, Caught, Mutant, Row, prey};
+use crate::sweep::{FailedRun, Failure, PropertyTally, ScenarioTally, Summary};
 
 /// Holds a rendering against its snapshot under `golden/sim/`.
 pub(crate) fn snapshot(name: &str, text: &str) {
@@ -98,6 +100,69 @@ pub(crate) fn empty() -> Report {
         series: BTreeMap::from([("shares_accepted".to_owned(), Vec::new())]),
         header: Header { duration_ms: 0, parameters: BTreeMap::new(), ..header() },
         ..passing()
+    }
+}
+
+/// A sweep in which one run of three failed.
+pub(crate) fn sweep() -> Summary {
+    let report = failing();
+    let failure = Failure::first(&report).expect("it fails");
+    let of_scenario =
+        ScenarioTally { runs: 2, failed: 1, reason_codes: report.reason_codes.clone() };
+    let line = "FAIL share_join t=41.207s seed=77 faults=2/38 (shrunk)  \
+                replay: sim replay prevhash-verifier-dark-77";
+    Summary {
+        of: "prevhash".to_owned(),
+        first_seed: 76,
+        runs: 3,
+        storms: 2,
+        failed: 1,
+        seconds: 1.5,
+        virtual_seconds: 180.0,
+        jobs: 2,
+        shares: report.shares.clone(),
+        scenarios: BTreeMap::from([
+            ("prevhash-verifier-dark".to_owned(), of_scenario),
+            ("prevhash-happy".to_owned(), ScenarioTally { runs: 1, ..ScenarioTally::default() }),
+        ]),
+        faults: codes(&[("cut", 30), ("crash", 8)]),
+        reason_codes: report.reason_codes,
+        verdict_codes: report.verdict_codes,
+        properties: BTreeMap::from([
+            ("share_join".to_owned(), PropertyTally { held: 2, failed: 1, idle: 0 }),
+            ("observe_never_gates".to_owned(), PropertyTally { held: 0, failed: 0, idle: 3 }),
+        ]),
+        failures: vec![FailedRun {
+            scenario: "prevhash-verifier-dark".to_owned(),
+            seed: 77,
+            failure,
+            line: line.to_owned(),
+            steps: ["40s cut gateway->pool", "41s kill gateway"].map(str::to_owned).to_vec(),
+        }],
+    }
+}
+
+/// A board with a bug that was caught and one that was not.
+pub(crate) fn board() -> Board {
+    let caught = |seeds| {
+        let failure = Failure::first(&failing()).expect("it fails");
+        Some(Caught { seeds, seed: 10 + seeds, scenario: "smoke".to_owned(), failure })
+    };
+    let row = |mutant: Mutant, trials| Row {
+        mutant: mutant.as_str().to_owned(),
+        doc: mutant.doc().to_owned(),
+        property: prey(mutant).property.to_owned(),
+        trials,
+        others: codes(&[("stale_work", 2)]),
+    };
+    Board {
+        rows: vec![
+            row(Mutant::Canary, vec![caught(1), caught(1), caught(1)]),
+            row(Mutant::AckBeforeLog, vec![caught(9), caught(4), caught(30)]),
+            row(Mutant::TornEndKept, vec![caught(9), None, None]),
+        ],
+        control_runs: 30,
+        control_failures: vec!["stale_work in 7@smoke: a tip too late".to_owned()],
     }
 }
 

@@ -6,6 +6,7 @@ use super::golden::Check;
 use super::markup::{count, duration, seconds};
 use super::model::{Latency, Report, Verdict};
 use super::{Judged, fail_lines};
+use crate::sweep::Failure;
 
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,54 @@ pub fn render(run: &Judged, html: &Path, style: Style) -> String {
     }
     text.push_str(&summary(run, style));
     text
+}
+
+/// How long before a failure its timeline begins.
+const BEFORE_MS: u64 = 10_000;
+/// How long after it ends.
+const AFTER_MS: u64 = 1_000;
+/// So many of the last observations before it are shown.
+const LAST_SEEN: usize = 12;
+/// An observation is cut off after so many letters.
+const WIDTH: usize = 160;
+
+/// What led to a failure: the timeline around it, and what was seen last.
+pub fn around(report: &Report, trace: &[String], failure: &Failure, style: Style) -> String {
+    let Some(at) = failure.at_ms else { return String::new() };
+    let mut text = format!("\n{}\n", style.paint(Ink::Dim, "  what led to it"));
+    let mut told = false;
+    let near = |t_ms: u64| t_ms + BEFORE_MS >= at && t_ms <= at + AFTER_MS;
+    let violation = style.paint(
+        Ink::Red,
+        &format!("  {:>10}  {:<8} {}: {}", seconds(at), "FAIL", failure.property, failure.detail),
+    );
+    for entry in report.timeline.iter().filter(|entry| near(entry.t_ms)) {
+        if entry.t_ms > at && !told {
+            told = true;
+            text.push_str(&format!("{violation}\n"));
+        }
+        let (t, kind) = (seconds(entry.t_ms), entry.kind.as_str());
+        text.push_str(&format!("  {t:>10}  {kind:<8} {}\n", entry.text));
+    }
+    if !told {
+        text.push_str(&format!("{violation}\n"));
+    }
+    text.push_str(&format!("\n{}\n", style.paint(Ink::Dim, "  what was seen last")));
+    let end = trace.partition_point(|line| time_of(line).is_none_or(|ms| ms <= at));
+    for line in &trace[end.saturating_sub(LAST_SEEN)..end] {
+        let mut line: String = line.chars().take(WIDTH + 1).collect();
+        if line.chars().count() > WIDTH {
+            line = line.chars().take(WIDTH - 1).chain(['…']).collect();
+        }
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// The virtual milliseconds that a line of a trace begins with.
+fn time_of(line: &str) -> Option<u64> {
+    let (seconds, micros) = line.split_once(' ')?.0.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 1000 + micros.get(..3)?.parse::<u64>().ok()?)
 }
 
 /// One line for a run among many.
@@ -210,6 +259,16 @@ mod tests {
         let run = Judged { report: sample::failing(), golden };
         let text = render(&run, Path::new(HTML), Style::plain());
         sample::snapshot("terminal-fail", &format!("{text}{}\n", line(&run, Style::plain())));
+    }
+
+    #[test]
+    fn what_led_to_a_failure_is_shown_with_the_failure_in_its_place() {
+        let report = sample::failing();
+        let failure = Failure::first(&report).unwrap();
+        let trace: Vec<String> =
+            (30..60).map(|s| format!("{s}.500000 miner 3 acked {s}")).collect();
+        let text = around(&report, &trace, &failure, Style::plain());
+        sample::snapshot("terminal-around", &text);
     }
 
     #[test]

@@ -397,7 +397,9 @@ fn coins(plan: &Plan) -> usize {
         Action::Transactions { count } => count as usize,
         _ => 0,
     });
-    transactions.sum()
+    // What a reorganisation takes back cannot be spent again at once.
+    let reorgs = plan.faults.iter().filter(|fault| matches!(fault.action, Action::Reorg { .. }));
+    transactions.sum::<usize>() * (1 + reorgs.count())
 }
 
 fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {

@@ -165,6 +165,11 @@ impl Chaos {
         chaos
     }
 
+    /// Any of all families, at this many faults a second.
+    pub fn storm(rate: f64) -> Self {
+        Self { families: families(), swarm: true, rate, quiet_tail: None }
+    }
+
     /// The families this seed plays: all of them, or with `swarm` each with even odds.
     pub fn draw_families(&self, draws: &mut Draws) -> Vec<&'static str> {
         let chosen: Vec<_> = if self.swarm {

@@ -32,7 +32,7 @@ pub use expect::Expect;
 pub use kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
 pub use link::{HOSTS, Link};
 pub use plan::{Miner, Plan};
-pub use quantity::{Latency, Span, TimeSpan, show_duration};
+pub use quantity::{Latency, Span, TimeSpan, duration as parse_duration, show_duration};
 pub use reader::Problem;
 pub(crate) use reader::unknown as unknown_name;
 pub use step::PlannedEvent;

@@ -1,44 +1,80 @@
 //! The report as one HTML file: no script, no font, no image beside it.
 
 pub(crate) mod axis;
+mod board;
 mod latency;
 mod series;
+mod sweep;
 mod tables;
 mod timeline;
 
 use super::markup::{count, escape, seconds};
 use super::model::{Report, Verdict};
 use super::replay_command;
+pub(super) use board::render as render_board;
+pub(super) use sweep::render as render_sweep;
 
 /// Colours repeat after so many curves.
 const COLOURS: usize = 6;
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
-    let scenario = escape(&report.header.scenario);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{scenario} · seed {} · {}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n",
-        report.header.seed,
-        badge(report).1,
-        include_str!("style.css")
-    );
+    let header = &report.header;
+    let mut page =
+        begin(&format!("{} · seed {} · {}", header.scenario, header.seed, badge(report).1));
     page.push_str(&heading(report));
     page.push_str(&tables::properties(report));
     let bands = timeline::bands(report);
     page.push_str(&timeline::section(report, &bands));
     page.push_str(&latency::section(report));
-    page.push_str(&tables::shares(report));
+    page.push_str(&tables::shares(&report.shares));
     page.push_str(&series::section(report, &bands));
     page.push_str(&tables::codes(report));
     page.push_str(&tables::parameters(report));
-    page.push_str(&format!(
-        "<footer>Times are virtual: they count from the start of the run. Schema {}.</footer>\n\
-         </main>\n</body>\n</html>\n",
+    page.push_str(&end(&format!(
+        "Times are virtual: they count from the start of the run. Schema {}.",
         report.header.schema
-    ));
+    )));
     page
+}
+
+/// Everything above the first heading of a page.
+fn begin(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n",
+        escape(title),
+        include_str!("style.css")
+    )
+}
+
+/// Everything below the last section of a page.
+fn end(footer: &str) -> String {
+    format!("<footer>{footer}</footer>\n</main>\n</body>\n</html>\n")
+}
+
+/// A page's heading: what it is about, how it went, a sentence, figures, and a command.
+fn head(
+    title: &str,
+    badge: (&str, &str),
+    lead: &str,
+    facts: &[(&str, String)],
+    command: &str,
+) -> String {
+    let facts: String = facts
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"))
+        .collect();
+    let (class, judgement) = badge;
+    format!(
+        "<header>\n<div class=\"top\"><h1>{}</h1><span class=\"badge {class}\">{judgement}</span></div>\n\
+         <p class=\"lead\">{}</p>\n<dl class=\"facts\">\n{facts}</dl>\n\
+         <code class=\"replay\">{}</code>\n</header>\n",
+        escape(title),
+        escape(lead),
+        escape(command)
+    )
 }
 
 /// The class and the text of the overall judgement.
@@ -68,18 +104,7 @@ fn heading(report: &Report) -> String {
         ("Scenario file", digest(&header.scenario_sha256)),
         ("Trace", digest(&report.trace_digest)),
     ];
-    let facts: String = facts
-        .iter()
-        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"))
-        .collect();
-    format!(
-        "<header>\n<div class=\"top\"><h1>{}</h1><span class=\"badge {class}\">{judgement}</span></div>\n\
-         <p class=\"lead\">{}</p>\n<dl class=\"facts\">\n{facts}</dl>\n\
-         <code class=\"replay\">{}</code>\n</header>\n",
-        escape(&header.scenario),
-        escape(&header.doc),
-        escape(&replay_command(report))
-    )
+    head(&header.scenario, (class, &judgement), &header.doc, &facts, &replay_command(report))
 }
 
 /// The start of a digest, the whole of it on hovering.

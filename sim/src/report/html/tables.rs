@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::section;
 use crate::report::markup::{count, escape, seconds};
-use crate::report::model::{Report, Verdict};
+use crate::report::model::{Report, Shares, Verdict};
 
 pub(super) fn properties(report: &Report) -> String {
     let mut rows = String::new();
@@ -35,8 +35,7 @@ pub(super) fn properties(report: &Report) -> String {
 }
 
 /// Where the shares went, as two bars that must be of equal parts.
-pub(super) fn shares(report: &Report) -> String {
-    let shares = &report.shares;
+pub(super) fn shares(shares: &Shares) -> String {
     if shares.submitted == 0 {
         return String::new();
     }
@@ -90,7 +89,7 @@ pub(super) fn codes(report: &Report) -> String {
     section("Codes", "How often each occurred in the event stream.", &body)
 }
 
-fn counts(codes: &BTreeMap<String, u64>) -> String {
+pub(super) fn counts(codes: &BTreeMap<String, u64>) -> String {
     if codes.is_empty() {
         return "<p class=\"note\">None occurred.</p>\n".to_owned();
     }

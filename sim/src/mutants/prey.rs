@@ -1,0 +1,54 @@
+//! What each bug must be caught by.
+
+use super::Mutant;
+
+/// How a bug is caught.
+#[derive(Clone, Copy, Debug)]
+pub struct Prey {
+    /// The property that must be violated.
+    pub property: &'static str,
+    /// The scenarios or families whose seeds are played, taking turns: those in which what is
+    /// wrong happens at all.
+    pub scenarios: &'static [&'static str],
+}
+
+/// What must catch a bug, and where.
+pub const fn prey(mutant: Mutant) -> Prey {
+    let (property, scenarios): (_, &'static [&'static str]) = match mutant {
+        Mutant::Canary => ("conservation", &["all"]),
+        Mutant::AckBeforeLog => ("share_join", &["crash", "forward", "smoke"]),
+        Mutant::AckOfNextShare => ("conservation", &["all"]),
+        Mutant::BlockNotNoticed => ("block_not_lost", &["smoke"]),
+        Mutant::BlockNotRetried => ("block_not_lost", &["smoke"]),
+        Mutant::DoubleForward => ("share_join", &["forward", "smoke"]),
+        Mutant::EvictedWithoutResult => ("share_join", &["forward"]),
+        Mutant::HoldNotCancelled => ("prevhash_switch", &["prevhash", "reorg"]),
+        Mutant::HoldRestarts => ("prevhash_switch", &["prevhash", "reorg"]),
+        Mutant::HoldTwiceAsLong => ("prevhash_switch", &["prevhash"]),
+        Mutant::JobIdReused => ("every_reject_has_reason", &["all"]),
+        Mutant::LeakedTask => ("tasks_and_sockets_return", &["smoke"]),
+        Mutant::LowDifficultyAccepted => ("every_reject_has_reason", &["shares"]),
+        Mutant::NonceReused => ("all_miners_on_tip", &["reorg", "prevhash", "smoke"]),
+        Mutant::NtimeUnchecked => ("every_reject_has_reason", &["shares"]),
+        Mutant::ObserveGates => ("observe_never_gates", &["modes"]),
+        Mutant::PrevHashReversed => ("all_miners_on_tip", &["reorg", "prevhash", "smoke"]),
+        Mutant::RejectionUnexplained => ("conservation", &["forward"]),
+        Mutant::ReplayWindowOfOne => ("every_reject_has_reason", &["shares"]),
+        Mutant::RestartForgets => ("share_join", &["crash", "forward"]),
+        Mutant::RestartResends => ("share_join", &["crash", "forward"]),
+        Mutant::ResultLost => ("share_join", &["forward", "smoke"]),
+        Mutant::SecretLogged => ("no_secret_in_output", &["smoke"]),
+        Mutant::ShadowOpensPort => ("shadow_opens_no_miner_port", &["modes"]),
+        Mutant::SignatureOfOtherTime => ("hmac_valid", &["all"]),
+        Mutant::StaleAccepted => ("every_reject_has_reason", &["shares"]),
+        Mutant::StaleVerdictForNewTip => ("no_unverified_job", &["prevhash", "reorg"]),
+        Mutant::SyncSkipped => ("share_join", &["crash"]),
+        Mutant::TornEndKept => ("programs_stay_up", &["crash"]),
+        Mutant::VerdictByOrder => ("no_unverified_job", &["prevhash", "reorg", "modes"]),
+        Mutant::VerdictIgnored => ("no_unverified_job", &["modes"]),
+        Mutant::VerdictWindowTenfold => ("prevhash_switch", &["prevhash"]),
+        Mutant::VersionMaskIgnored => ("every_reject_has_reason", &["shares"]),
+        Mutant::WrongErrorCode => ("every_reject_has_reason", &["shares"]),
+    };
+    Prey { property, scenarios }
+}

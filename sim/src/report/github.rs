@@ -1,0 +1,97 @@
+//! What GitHub Actions shows of a run: annotations, and the summary of a step.
+#![allow(clippy::disallowed_methods)] // The file that GitHub names.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::bugs::Bug;
+
+/// Where GitHub Actions listens; nowhere outside of it.
+#[derive(Debug, Default)]
+pub struct GitHub {
+    is_listening: bool,
+    summary: Option<PathBuf>,
+}
+
+/// An error that GitHub shows beside the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// What failed.
+    pub title: String,
+    /// How, and how to see it again.
+    pub text: String,
+}
+
+impl Annotation {
+    /// The annotation of a bug.
+    pub fn of(bug: &Bug) -> Self {
+        let title =
+            format!("{} in {} seed {}", bug.failure.property, bug.scenario, bug.expanded.seed);
+        Self { title, text: format!("{}\n{}", bug.line(), bug.failure.detail) }
+    }
+
+    /// The workflow command that makes it.
+    fn command(&self) -> String {
+        format!("::error title={}::{}", in_property(&self.title), in_text(&self.text))
+    }
+}
+
+impl GitHub {
+    /// As the environment of this process says.
+    pub fn of_this_process() -> Self {
+        let is_listening = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
+        Self { is_listening, summary: summary.filter(|_| is_listening) }
+    }
+
+    /// Shows an error beside the change.
+    pub fn annotate(&self, annotation: &Annotation) {
+        if self.is_listening {
+            // Nobody listens any more: nobody is told.
+            let _ = writeln!(std::io::stdout(), "{}", annotation.command());
+        }
+    }
+
+    /// Adds Markdown to the summary of the step.
+    ///
+    /// # Errors
+    /// If the file that GitHub names cannot be written.
+    pub fn summarise(&self, markdown: &str) -> std::io::Result<()> {
+        let Some(path) = &self.summary else { return Ok(()) };
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(file, "{markdown}")
+    }
+}
+
+/// Text of a workflow command: one line, whatever is in it.
+fn in_text(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A property of a workflow command, which also ends at colons and commas.
+fn in_property(text: &str) -> String {
+    in_text(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_one_line_that_nothing_in_it_ends() {
+        let annotation =
+            Annotation { title: "closed:x, y".to_owned(), text: "50 %\nreplay".to_owned() };
+        assert_eq!(annotation.command(), "::error title=closed%3Ax%2C y::50 %25%0Areplay");
+    }
+
+    #[test]
+    fn summaries_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.md");
+        let github = GitHub { is_listening: true, summary: Some(path.clone()) };
+        github.summarise("one").unwrap();
+        github.summarise("two").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
+        GitHub::default().summarise("nowhere").unwrap();
+    }
+}
