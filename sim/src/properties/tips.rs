@@ -8,7 +8,7 @@ use gateway_core::mode::Mode;
 use super::index::Answer;
 use super::{Judged, Judgement, Record};
 use crate::actors::observe::{LinkSeen, MinerSeen, PoolSeen, Seen};
-use crate::scenario::Action;
+use crate::scenario::{Action, Loss};
 
 /// How long after its deadline the gateway may act: the published bound of 5.06 s for a hold of
 /// 5 s.
@@ -151,7 +151,7 @@ fn everyone_switched(record: &Record<'_>, tip: &str, ended: Duration) -> Result<
                 _ => false,
             },
         );
-        if !told && !is_cut_off(record, ended, latest) {
+        if !told && !is_cut_off(record, ended, latest) && !is_severed(record, miner, latest) {
             return Err(Judged::fail(latest, format!("miner {miner} was not told of {tip}")));
         }
     }
@@ -182,6 +182,18 @@ fn is_cut_off(record: &Record<'_>, from: Duration, until: Duration) -> bool {
     active > 0 || lately
 }
 
+/// Whether the miner may hold on to a connection that the gateway's end no longer knows: nothing
+/// can reach it until it notices.
+fn is_severed(record: &Record<'_>, miner: u32, until: Duration) -> bool {
+    let Some(since) = connected_at(record, until).remove(&miner) else { return false };
+    let lived = record.observations.iter().filter(|seen| seen.at >= since && seen.at <= until);
+    lived.into_iter().any(|seen| match &seen.what {
+        Seen::Step(Action::HalfOpen(link)) => link.touches("miners"),
+        Seen::Step(Action::Crash { host, loss: Loss::PowerLoss }) => host == "gateway",
+        _ => false,
+    })
+}
+
 /// Exactly the miners that are still on another tip are closed.
 fn old_tip_closed(record: &Record<'_>, tip: &str, ended: Duration) -> Result<(), Judged> {
     let latest = ended + record.setting.transit + PUNCTUALITY;
@@ -196,7 +208,8 @@ fn old_tip_closed(record: &Record<'_>, tip: &str, ended: Duration) -> Result<(),
         }
     }
     for (miner, work) in on {
-        if work != tip && !closed.contains(&miner) && !is_cut_off(record, ended, latest) {
+        let is_excused = || is_cut_off(record, ended, latest) || is_severed(record, miner, latest);
+        if work != tip && !closed.contains(&miner) && !is_excused() {
             let what = format!("miner {miner} is still on {work} after the hold for {tip}");
             return Err(Judged::fail(latest, what));
         }
@@ -326,7 +339,6 @@ mod tests {
     use super::super::testing::{EPOCH_MS, Story};
     use super::*;
     use crate::actors::observe::ShareClass;
-    use crate::scenario::Loss;
 
     #[test]
     fn work_needs_an_accepting_verdict_first() {
@@ -357,6 +369,14 @@ mod tests {
             .later(200)
             .settled()
             .check(prevhash_switch, "was not told of bb");
+        let power_loss = Action::Crash { host: "gateway".to_owned(), loss: Loss::PowerLoss };
+        story()
+            .see(Seen::Step(power_loss))
+            .later(5_000)
+            .switch("bb", "switched", 10)
+            .later(200)
+            .settled()
+            .check(prevhash_switch, "pass");
         story()
             .switch("bb", "switched", 10)
             .closed(0)
