@@ -23,10 +23,11 @@ struct Arguments {
 enum Verb {
     /// Everything a change must pass: format, lints, tidy, tests, scenarios, determinism.
     Test,
-    /// `test`, a sweep of every scenario over more seeds, and the fuzz targets.
+    /// What gates a change: goldens, the bug base, a sweep, determinism, the fuzz targets, and the
+    /// seeded bugs.
     Gate {
-        /// Seeds for each scenario.
-        #[arg(long, default_value_t = 16)]
+        /// Seeds of the sweep.
+        #[arg(long, default_value_t = 500)]
         seeds: u64,
     },
     /// Tries every fuzz target on seeded mutations of known inputs.
@@ -34,6 +35,13 @@ enum Verb {
         /// How long to try each target, in seconds.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+    },
+    /// What a night is for: a real node recorded anew, a long sweep, determinism of every scenario
+    /// and across optimisation, every seeded bug.
+    Nightly {
+        /// How long the sweep goes on.
+        #[arg(long, default_value_t = 120)]
+        minutes: u64,
     },
     /// Builds the simulator with the seeded bugs in it and runs `sim mutants`.
     Mutants {
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Test => steps::test(&root),
         Verb::Gate { seeds } => steps::gate(&root, seeds),
         Verb::FuzzSmoke { seconds } => steps::fuzz_smoke(&root, seconds),
+        Verb::Nightly { minutes } => steps::nightly(&root, minutes),
         Verb::Mutants { arguments } => mutants::run(&root, &arguments),
         Verb::Tidy => tidy::check(&root),
         Verb::Node => steps::node(&root),

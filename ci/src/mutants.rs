@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::MetadataCommand;
+
+use crate::steps::target;
 
 /// Set for the compiler wrapper and for nobody else.
 const WRAPS: &str = "ASSAY_CI_WRAPS_RUSTC";
@@ -32,10 +33,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
 fn build(root: &Path) -> Result<PathBuf> {
     let this = std::env::current_exe().context("this program cannot be found")?;
     cargo_build(root, Some(&this))?;
-    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
-    let folder = metadata.target_directory.join("debug").into_std_path_buf();
-    let program = folder.join("sim-mutants");
-    std::fs::copy(folder.join("sim"), &program).context("the program was not built")?;
+    let target = target(root)?;
+    let program = PathBuf::from(target.join("debug/sim-mutants"));
+    std::fs::copy(target.join("debug/sim"), &program).context("the program was not built")?;
     cargo_build(root, None)?;
     Ok(program)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 
-use crate::tidy;
+use crate::{mutants, tidy};
 
 /// How long the gate tries each fuzz target.
 const GATE_FUZZ_SECONDS: u64 = 10;
@@ -36,23 +36,11 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `test`, many more mutations of templates, every scenario over `seeds` seeds, and the fuzz targets.
-pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
-    test(root)?;
-    mutations(root)?;
-    for seed in 1..=seeds {
-        let seed = seed.to_string();
-        let arguments = ["run", "all", "--node", "embedded", "--seed", &seed, "--no-golden"];
-        sim(root, &format!("all scenarios, seed {seed}"), &arguments)?;
-    }
-    fuzz_smoke(root, GATE_FUZZ_SECONDS)
-}
-
 /// Every fuzz target for so many seconds, from a seed that is the same each time.
 pub(crate) fn fuzz_smoke(root: &Path, seconds: u64) -> Result<()> {
     build(root)?;
     let seconds = seconds.to_string();
-    let program = built(root, "fuzz-targets")?;
+    let program = target(root)?.join("debug/fuzz-targets");
     run(root, "fuzz targets", &program, &["--seconds", &seconds])
 }
 
@@ -70,6 +58,48 @@ fn mutations(root: &Path) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// What gates a change. It needs neither a real node nor the network.
+pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
+    let begun = Instant::now();
+    build(root)?;
+    let junit = ["run", "all", "--node", "embedded", "--junit", "reports/junit.xml"];
+    sim(root, "scenarios against their goldens", &junit)?;
+    let seeds = seeds.to_string();
+    sim(root, "the bug base and a sweep", &["sweep", "all", "--seeds", &seeds])?;
+    sim(root, "determinism", &["twin", "reorg", "--node", "embedded"])?;
+    fuzz_smoke(root, GATE_FUZZ_SECONDS)?;
+    step("seeded bugs", || mutants::run(root, &["--smoke".to_owned()]))?;
+    println!("ci: the gate is open after {} s", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// What a night is for.
+pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
+    let begun = Instant::now();
+    node(root)?;
+    let record = ["run", "all", "--node", "bitcoind", "--record"];
+    sim(root, "a real node, recorded anew", &record)?;
+    sim(root, "the new recordings", &["run", "all", "--node", "replay"])?;
+    sim(root, "the real programs, one of them killed", &["walk"])?;
+    let release = optimised(root)?;
+    let against = ["twin", "all", "--node", "embedded", "--against", &release];
+    sim(root, "determinism across optimisation", &against)?;
+    mutations(root)?;
+    let minutes = minutes.to_string();
+    let sweep = ["sweep", "all", "--minutes", &minutes];
+    run(root, "the bug base and a long sweep", &release, &sweep)?;
+    step("seeded bugs", || mutants::run(root, &[]))?;
+    println!("ci: the night was quiet, {} s", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// The simulator as it is shipped, with every optimisation.
+fn optimised(root: &Path) -> Result<String> {
+    let arguments = ["build", "--workspace", "--bins", "--release", "--quiet"];
+    cargo(root, "optimised build", &arguments)?;
+    Ok(target(root)?.join("release/sim"))
 }
 
 /// Makes a real regtest node available. Not having one is loud but no failure of `test`: the
@@ -107,13 +137,23 @@ fn build(root: &Path) -> Result<()> {
 
 /// Runs the simulator that [`build`] made.
 fn sim(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
-    run(root, name, &built(root, "sim")?, arguments)
+    run(root, name, &target(root)?.join("debug/sim"), arguments)
 }
 
-/// Where a program is that [`build`] made.
-fn built(root: &Path, program: &str) -> Result<String> {
+/// Where Cargo puts what it builds.
+pub(crate) fn target(root: &Path) -> Result<Target> {
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
-    Ok(metadata.target_directory.join("debug").join(program).into_string())
+    Ok(Target(metadata.target_directory.into_string()))
+}
+
+/// The folder of everything built.
+pub(crate) struct Target(String);
+
+impl Target {
+    /// A file in it.
+    pub(crate) fn join(&self, file: &str) -> String {
+        format!("{}/{file}", self.0)
+    }
 }
 
 fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
