@@ -13,6 +13,7 @@ mod mutants;
 mod node;
 mod play;
 mod replay;
+mod report;
 mod sweep;
 mod twin;
 mod verify_load;
@@ -59,6 +60,10 @@ enum Verb {
     Replay(replay::ReplayArgs),
     /// Looks for the least that still fails
     Shrink(replay::ShrinkArgs),
+    /// Draws every page of the reports anew, and one that leads to them
+    Report(report::ReportArgs),
+    /// Writes a run for other programs to show
+    Trace(report::TraceArgs),
     /// Proves on seeded bugs that the bench catches bugs
     Mutants(mutants::MutantsArgs),
     /// Plays each scenario in two processes and compares every byte
@@ -283,6 +288,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::Sweep(args) => sweep::run(&load()?, &args),
         Verb::Replay(args) => replay::run(&load()?, &args),
         Verb::Shrink(args) => replay::shrink_run(&load()?, &args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Trace(args) => report::trace(&args),
         Verb::Mutants(args) => mutants::run(&load()?, &args),
         Verb::Twin(args) => twin::run(&load()?, &directory, &args),
         Verb::Coverage(args) => coverage::run(&load()?, &args),

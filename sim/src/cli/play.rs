@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::node::{Source, cassette};
 use super::{FAILED, HARNESS, RunArgs, root};
+use crate::report::github::{self, GitHub};
 use crate::report::golden::{self, Check};
 use crate::report::model::Outcome;
 use crate::report::progress::Progress;
@@ -46,6 +47,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
     let style =
         Style::new(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
     let single = request.scenarios.len() == 1;
+    let github = GitHub::of_this_process();
     let (mut runs, mut code) = (Vec::new(), 0);
     play(&request, &mut |name, played| {
         let (run, html) = match played.and_then(|played| keep(played, &reports, !args.no_golden)) {
@@ -58,6 +60,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
         if !run.passed() && code == 0 {
             code = FAILED;
         }
+        github.annotate_run(&run);
         let text = if single || !run.passed() {
             terminal::render(&run, &html, style)
         } else {
@@ -66,6 +69,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
         runs.push(run);
         text
     })?;
+    github.summarise(&github::runs_in_markdown(&runs))?;
     if let Some(path) = &args.junit {
         std::fs::write(path, junit::render(&runs)).with_context(|| path.display().to_string())?;
     }

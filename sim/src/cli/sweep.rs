@@ -18,7 +18,7 @@ use crate::report::progress::{Clock, Counter};
 use crate::report::{self};
 use crate::scenario::{Catalogue, Scenario};
 use crate::shrink::shrink;
-use crate::sweep::{Case, FailedRun, Job, Order, Tally, Trial, over, play};
+use crate::sweep::{Case, FailedRun, Job, Order, Tally, Trial, over, play, sweepable};
 
 /// Runs of a sweep that says neither how many nor how long.
 const DEFAULT_RUNS: u64 = 100;
@@ -73,7 +73,7 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
 
 /// Plays seeds until they, or the time, are used up.
 pub(super) fn run(catalogue: &Catalogue, args: &SweepArgs) -> Result<u8> {
-    let scenarios = catalogue.select(&args.scenario)?;
+    let scenarios = sweepable(&catalogue.select(&args.scenario)?);
     let (first, count) = match (args.seeds, args.minutes) {
         (Some((first, count)), _) => (first, Some(count)),
         (None, Some(_)) => (0, None),

@@ -8,7 +8,7 @@ use super::{Mutant, prey};
 use crate::report::model::Verdict;
 use crate::report::progress::Clock;
 use crate::scenario::{Catalogue, CatalogueError, Scenario};
-use crate::sweep::{Case, Failure, Job, Order, over, play};
+use crate::sweep::{Case, Failure, Job, Order, over, play, sweepable};
 
 /// How bugs are hunted.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,7 @@ pub fn hunt(catalogue: &Catalogue, mutant: Mutant, hunt: Hunt) -> Result<Row, Ca
 /// each that failed.
 pub fn control(catalogue: &Catalogue, rows: &[Row], first: u64, jobs: usize) -> (u64, Vec<String>) {
     let most = |row: &Row| row.trials.first()?.as_ref().map(|caught| caught.seeds);
-    let scenarios: Vec<&Scenario> = catalogue.all().iter().collect();
+    let scenarios = sweepable(&catalogue.all().iter().collect::<Vec<_>>());
     let seeds = rows.iter().filter_map(most).max().unwrap_or(1).max(scenarios.len() as u64);
     let order = Order { scenarios: &scenarios, first, count: Some(seeds) };
     let mut failed = Vec::new();
@@ -143,7 +143,7 @@ fn scenarios_of(catalogue: &Catalogue, mutant: Mutant) -> Result<Vec<&Scenario>,
     for name in prey(mutant).scenarios {
         scenarios.extend(catalogue.select(name)?);
     }
-    Ok(scenarios)
+    Ok(sweepable(&scenarios))
 }
 
 /// Everything that is violated with a bug in the programs.

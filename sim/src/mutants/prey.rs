@@ -19,36 +19,40 @@ pub const fn prey(mutant: Mutant) -> Prey {
         Mutant::AckBeforeLog => ("share_join", &["crash", "forward", "smoke"]),
         Mutant::AckOfNextShare => ("conservation", &["all"]),
         Mutant::BlockNotNoticed => ("block_not_lost", &["smoke"]),
-        Mutant::BlockNotRetried => ("block_not_lost", &["smoke"]),
+        Mutant::BlockNotRetried => {
+            ("block_not_lost", &["shares-blocks-in-a-row", "templates-node-down"])
+        }
         Mutant::DoubleForward => ("share_join", &["forward", "smoke"]),
-        Mutant::EvictedWithoutResult => ("share_join", &["forward"]),
+        Mutant::EvictedWithoutResult => {
+            ("share_join", &["forward-queue-full-drop-new", "forward-queue-full-drop-old"])
+        }
         Mutant::HoldNotCancelled => ("prevhash_switch", &["prevhash", "reorg"]),
         Mutant::HoldRestarts => ("prevhash_switch", &["prevhash", "reorg"]),
         Mutant::HoldTwiceAsLong => ("prevhash_switch", &["prevhash"]),
         Mutant::JobIdReused => ("every_reject_has_reason", &["all"]),
         Mutant::LeakedTask => ("tasks_and_sockets_return", &["smoke"]),
-        Mutant::LowDifficultyAccepted => ("every_reject_has_reason", &["shares"]),
+        Mutant::LowDifficultyAccepted => ("every_reject_has_reason", &["shares-every-reject"]),
         Mutant::NonceReused => ("all_miners_on_tip", &["reorg", "prevhash", "smoke"]),
-        Mutant::NtimeUnchecked => ("every_reject_has_reason", &["shares"]),
+        Mutant::NtimeUnchecked => ("every_reject_has_reason", &["shares-every-reject"]),
         Mutant::ObserveGates => ("observe_never_gates", &["modes"]),
         Mutant::PrevHashReversed => ("all_miners_on_tip", &["reorg", "prevhash", "smoke"]),
         Mutant::RejectionUnexplained => ("conservation", &["forward"]),
-        Mutant::ReplayWindowOfOne => ("every_reject_has_reason", &["shares"]),
+        Mutant::ReplayWindowOfOne => ("every_reject_has_reason", &["shares-every-reject"]),
         Mutant::RestartForgets => ("share_join", &["crash", "forward"]),
         Mutant::RestartResends => ("share_join", &["crash", "forward"]),
         Mutant::ResultLost => ("share_join", &["forward", "smoke"]),
         Mutant::SecretLogged => ("no_secret_in_output", &["smoke"]),
         Mutant::ShadowOpensPort => ("shadow_opens_no_miner_port", &["modes"]),
         Mutant::SignatureOfOtherTime => ("hmac_valid", &["all"]),
-        Mutant::StaleAccepted => ("every_reject_has_reason", &["shares"]),
+        Mutant::StaleAccepted => ("every_reject_has_reason", &["shares-every-reject"]),
         Mutant::StaleVerdictForNewTip => ("no_unverified_job", &["prevhash", "reorg"]),
         Mutant::SyncSkipped => ("share_join", &["crash"]),
-        Mutant::TornEndKept => ("programs_stay_up", &["crash"]),
+        Mutant::TornEndKept => ("programs_stay_up", &["crash", "forward-power-loss"]),
         Mutant::VerdictByOrder => ("no_unverified_job", &["prevhash", "reorg", "modes"]),
         Mutant::VerdictIgnored => ("no_unverified_job", &["modes"]),
         Mutant::VerdictWindowTenfold => ("prevhash_switch", &["prevhash"]),
-        Mutant::VersionMaskIgnored => ("every_reject_has_reason", &["shares"]),
-        Mutant::WrongErrorCode => ("every_reject_has_reason", &["shares"]),
+        Mutant::VersionMaskIgnored => ("every_reject_has_reason", &["shares-every-reject"]),
+        Mutant::WrongErrorCode => ("every_reject_has_reason", &["shares-every-reject"]),
     };
     Prey { property, scenarios }
 }

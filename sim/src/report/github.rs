@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use super::{Judged, fail_lines};
 use crate::bugs::Bug;
 
 /// Where GitHub Actions listens; nowhere outside of it.
@@ -52,6 +53,18 @@ impl GitHub {
         }
     }
 
+    /// Shows what failed in a run.
+    pub fn annotate_run(&self, run: &Judged) {
+        let name = &run.report.header.scenario;
+        for text in fail_lines(&run.report) {
+            self.annotate(&Annotation { title: format!("{name} failed"), text });
+        }
+        if run.golden.is_failure() {
+            let text = format!("golden {}; see `sim golden diff {name}`", run.golden);
+            self.annotate(&Annotation { title: format!("the golden of {name}"), text });
+        }
+    }
+
     /// Adds Markdown to the summary of the step.
     ///
     /// # Errors
@@ -61,6 +74,20 @@ impl GitHub {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         writeln!(file, "{markdown}")
     }
+}
+
+/// Runs for the summary of a step: how many, and those that failed.
+pub fn runs_in_markdown(runs: &[Judged]) -> String {
+    let failed: Vec<&Judged> = runs.iter().filter(|run| !run.passed()).collect();
+    let mark = if failed.is_empty() { "✅" } else { "❌" };
+    let mut text = format!("### {mark} {} scenarios, {} failed\n", runs.len(), failed.len());
+    for run in failed {
+        text.push_str(&format!("\n**{}**: golden {}\n", run.report.header.scenario, run.golden));
+        for line in fail_lines(&run.report) {
+            text.push_str(&format!("\n    {line}\n"));
+        }
+    }
+    text
 }
 
 /// Text of a workflow command: one line, whatever is in it.
@@ -75,6 +102,8 @@ fn in_property(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden::Check;
+    use super::super::sample;
     use super::*;
 
     #[test]
@@ -82,6 +111,16 @@ mod tests {
         let annotation =
             Annotation { title: "closed:x, y".to_owned(), text: "50 %\nreplay".to_owned() };
         assert_eq!(annotation.command(), "::error title=closed%3Ax%2C y::50 %25%0Areplay");
+    }
+
+    #[test]
+    fn runs_are_summed_up_with_what_failed() {
+        let judged = |report| Judged { report, golden: Check::Same };
+        let runs = [judged(sample::passing()), judged(sample::failing())];
+        let text = runs_in_markdown(&runs);
+        assert!(text.starts_with("### ❌ 2 scenarios, 1 failed"), "{text}");
+        assert!(text.contains("    FAIL share_join t=41.207s seed=77"), "{text}");
+        assert!(runs_in_markdown(&runs[..1]).contains("✅ 1 scenarios, 0 failed"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) mod html;
 pub mod junit;
 pub(crate) mod markup;
 pub mod model;
+mod pages;
+pub mod perfetto;
 pub mod progress;
 mod sweep;
 pub mod terminal;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use board::{board_in_markdown, board_in_words, catch_in_words};
 use model::{Property, Report, TimelineKind, Verdict};
+pub use pages::Pages;
 pub use sweep::{sweep_in_markdown, sweep_in_words};
 
 use crate::mutants::Board;

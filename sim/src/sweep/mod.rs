@@ -54,6 +54,16 @@ const CALM_START: Duration = Duration::from_secs(2);
 /// Faults a second in the mildest and in the worst storm.
 const RATES: (f64, f64) = (0.05, 0.6);
 
+/// Scenarios that go on for longer are played by those who name them.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Those of the scenarios that a sweep takes up: all of them, unless there are shorter ones.
+pub fn sweepable<'a>(scenarios: &[&'a Scenario]) -> Vec<&'a Scenario> {
+    let is_short = |scenario: &&&Scenario| scenario.sim.duration.longest() <= LONGEST;
+    let short: Vec<_> = scenarios.iter().filter(is_short).copied().collect();
+    if short.is_empty() { scenarios.to_vec() } else { short }
+}
+
 impl Case {
     /// What this seed plays: the same on every machine and in every sweep.
     pub fn of(scenario: &Scenario, seed: u64) -> Self {

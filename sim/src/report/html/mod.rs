@@ -2,6 +2,7 @@
 
 pub(crate) mod axis;
 mod board;
+mod index;
 mod latency;
 mod series;
 mod sweep;
@@ -12,7 +13,9 @@ use super::markup::{count, escape, seconds};
 use super::model::{Report, Verdict};
 use super::replay_command;
 pub(super) use board::render as render_board;
+pub(super) use index::render as render_index;
 pub(super) use sweep::render as render_sweep;
+pub(super) use timeline::bands;
 
 /// Colours repeat after so many curves.
 const COLOURS: usize = 6;
@@ -24,7 +27,7 @@ pub(super) fn render(report: &Report) -> String {
         begin(&format!("{} · seed {} · {}", header.scenario, header.seed, badge(report).1));
     page.push_str(&heading(report));
     page.push_str(&tables::properties(report));
-    let bands = timeline::bands(report);
+    let bands = bands(report);
     page.push_str(&timeline::section(report, &bands));
     page.push_str(&latency::section(report));
     page.push_str(&tables::shares(&report.shares));

@@ -27,16 +27,16 @@ const LANES: [(&str, &[TimelineKind], usize); 8] = [
 ];
 
 /// A time during which a fault was in force or a host was down.
-pub(super) struct Band {
-    pub(super) from_ms: u64,
-    pub(super) to_ms: u64,
-    pub(super) text: String,
-    is_crash: bool,
+pub(in crate::report) struct Band {
+    pub(in crate::report) from_ms: u64,
+    pub(in crate::report) to_ms: u64,
+    pub(in crate::report) text: String,
+    pub(in crate::report) is_crash: bool,
 }
 
 /// Pairs each fault with its end, and each crash with the next start. Those without lasted until
 /// the end of the run, but for resets, which are over at once.
-pub(super) fn bands(report: &Report) -> Vec<Band> {
+pub(in crate::report) fn bands(report: &Report) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     for (index, entry) in report.timeline.iter().enumerate() {
         let ends_with = match entry.kind {
