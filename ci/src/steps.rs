@@ -27,6 +27,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     if node == "bitcoind" {
         sim(root, "scenarios on recorded answers", &["run", "all", "--node", "replay"])?;
     }
+    sim(root, "every code has its scenario", &["coverage"])?;
     sim(root, "determinism", &["twin", "reorg", "--node", "replay"])?;
     if node == "bitcoind" {
         sim(root, "the real programs, one of them killed", &["walk"])?;

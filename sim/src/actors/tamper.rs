@@ -3,7 +3,7 @@
 
 use bitcoin::blockdata::constants::WITNESS_SCALE_FACTOR;
 use bitcoin::blockdata::opcodes::all::OP_CHECKSIG;
-use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::consensus::serialize;
 use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::{
     Amount, Block, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode,
@@ -21,9 +21,8 @@ const SIGOPS: usize = 80_000 / WITNESS_SCALE_FACTOR + 1;
 const COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 /// The lines of the proposal as it arrives.
-pub(super) fn tampered(tamper: Tamper, propose: TemplatePropose, body: &[u8]) -> Vec<u8> {
-    let mut forged = Forged { propose, body: body.to_vec() };
-    let Ok(block) = deserialize::<Block>(body) else { return forged.lines() };
+pub(super) fn tampered(tamper: Tamper, propose: TemplatePropose, block: Block) -> Vec<u8> {
+    let mut forged = Forged { propose, body: serialize(&block) };
     match tamper {
         Tamper::None => {}
         Tamper::Version => {
@@ -33,7 +32,7 @@ pub(super) fn tampered(tamper: Tamper, propose: TemplatePropose, body: &[u8]) ->
         Tamper::PrevHashLength => forged.propose.prev_hash.truncate(62),
         Tamper::PrevHashZero => forged.propose.prev_hash = "0".repeat(64),
         Tamper::ValueZero => forged.propose.coinbase_value = 0,
-        Tamper::Body => forged.body.truncate(body.len() - 1),
+        Tamper::Body => forged.body.truncate(forged.body.len() - 1),
         Tamper::Value => forged.propose.coinbase_value += 1,
         Tamper::Height => forged.propose.height += 1,
         Tamper::Weight => forged.propose.weight += 4,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::block::Header;
-use bitcoin::consensus::{Decodable, serialize};
+use bitcoin::consensus::Decodable;
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{Transaction, VarInt};
+use bitcoin::{Block, Transaction, VarInt};
 use platform::{Env, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -62,7 +62,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = env.net.listen(listen).await?;
     let numbers = Arc::new(AtomicU64::new(0));
-    let names = Arc::new(Mutex::new(Names::new()));
+    let passed = Arc::new(Mutex::new(Passed::new()));
     loop {
         let Ok(gateway) = listener.accept().await else { continue };
         let link = Link {
@@ -70,7 +70,7 @@ pub async fn serve(
             verifier: verifier.clone(),
             behaviour: behaviour.clone(),
             recorder: recorder.clone(),
-            names: Arc::clone(&names),
+            passed: Arc::clone(&passed),
             connection: numbers.fetch_add(1, Ordering::Relaxed),
         };
         env.tasks.spawn("verdict_link", link.carry(gateway));
@@ -82,29 +82,16 @@ struct Link {
     verifier: String,
     behaviour: watch::Receiver<Behaviour>,
     recorder: Recorder,
-    names: Arc<Mutex<Names>>,
+    passed: Arc<Mutex<Passed>>,
     connection: u64,
 }
 
-/// Each transaction that passed, by its hash with the witness: what a proposal names instead of
+/// Each transaction that passed, by its hash with the witness: a proposal names it instead of
 /// sending it again.
-type Names = BTreeMap<[u8; 32], Named>;
+type Passed = BTreeMap<[u8; 32], Transaction>;
 
-#[derive(Clone)]
-struct Named {
-    txid: [u8; 32],
-    bytes: Arc<[u8]>,
-}
-
-/// A proposed block with every transaction in its place.
-struct Whole {
-    header: Header,
-    txids: Vec<[u8; 32]>,
-    bytes: Vec<u8>,
-}
-
-/// Names beyond this many are forgotten, all at once.
-const MAX_NAMES: usize = 1 << 20;
+/// Transactions beyond this many are forgotten, all at once.
+const MAX_PASSED: usize = 1 << 18;
 
 impl Link {
     /// Carries both directions until either ends.
@@ -135,16 +122,13 @@ impl Link {
                 match bodies.line(line) {
                     Whose::Nobodys => passed.extend([line, b"\n"].concat()),
                     Whose::Proposal => {}
-                    Whose::Last(last) => {
-                        let Last { propose, body, lines } = *last;
-                        let block = self.whole(&body);
+                    Whose::Last(propose, body, whole) => {
+                        let block = body.and_then(|body| self.rebuilt(&body));
                         let seen = self.proposed(propose.proposal_id.0, block.as_ref());
                         self.recorder.record(Seen::Link(seen));
                         passed.extend(match (tamper, block) {
-                            (Tamper::None, _) | (_, None) => lines,
-                            (tamper, Some(block)) => {
-                                tamper::tampered(tamper, propose, &block.bytes)
-                            }
+                            (Tamper::None, _) | (_, None) => whole,
+                            (tamper, Some(block)) => tamper::tampered(tamper, *propose, block),
                         });
                     }
                 }
@@ -223,53 +207,41 @@ impl Link {
         }));
     }
 
-    /// The block; `None` where the proposal is none, or names what never passed.
-    fn whole(&self, body: &Body) -> Option<Whole> {
-        let mut names = self.names.lock().expect("nobody panics while holding it");
-        if names.len() > MAX_NAMES {
-            names.clear();
+    /// The whole block of a proposal: with what it names instead of sending it again.
+    fn rebuilt(&self, body: &Body) -> Option<Block> {
+        let mut passed = self.passed.lock().expect("nobody panics while holding it");
+        if passed.len() > MAX_PASSED {
+            passed.clear();
         }
-        whole(body, &mut names)
+        let mut rest = &body.bytes[..];
+        let header = Header::consensus_decode(&mut rest).ok()?;
+        let count = VarInt::consensus_decode(&mut rest).ok()?.0;
+        let mut known = body.known.iter().peekable();
+        let mut txdata = Vec::new();
+        while (txdata.len() as u64) < count {
+            if let Some(named) = known.next_if(|named| named.place as usize == txdata.len()) {
+                txdata.push(passed.get(&named.wtxid)?.clone());
+                continue;
+            }
+            let tx = Transaction::consensus_decode(&mut rest).ok()?;
+            passed.insert(tx.compute_wtxid().to_byte_array(), tx.clone());
+            txdata.push(tx);
+        }
+        (rest.is_empty() && known.next().is_none()).then_some(Block { header, txdata })
     }
 
-    fn proposed(&self, proposal_id: u64, block: Option<&Whole>) -> LinkSeen {
+    fn proposed(&self, proposal_id: u64, block: Option<&Block>) -> LinkSeen {
         let (prev_hash, work_id) = match block {
             Some(block) => {
                 let prev_hash = block.header.prev_blockhash.to_string();
-                let work_id = super::work_id(&prev_hash, &merkle_path(block.txids.clone()));
+                let ids = block.txdata.iter().map(|tx| tx.compute_txid().to_byte_array());
+                let work_id = super::work_id(&prev_hash, &merkle_path(ids.collect()));
                 (prev_hash, work_id)
             }
             None => (String::new(), String::new()),
         };
         LinkSeen::Proposed { proposal_id, connection: self.connection, prev_hash, work_id }
     }
-}
-
-fn whole(body: &Body, names: &mut Names) -> Option<Whole> {
-    let mut rest = &body.bytes[..];
-    let header = Header::consensus_decode(&mut rest).ok()?;
-    let count = VarInt::consensus_decode(&mut rest).ok()?;
-    let (mut bytes, mut txids) = (serialize(&header), Vec::new());
-    bytes.extend(serialize(&count));
-    let mut known = body.known.iter().peekable();
-    while (txids.len() as u64) < count.0 {
-        let named = match known.next_if(|named| named.place as usize == txids.len()) {
-            Some(named) => names.get(&named.wtxid)?.clone(),
-            None => {
-                let before = rest;
-                let tx = Transaction::consensus_decode(&mut rest).ok()?;
-                let txid = tx.compute_txid().to_byte_array();
-                let bytes = before[..before.len() - rest.len()].into();
-                let named = Named { txid, bytes };
-                names.insert(tx.compute_wtxid().to_byte_array(), named.clone());
-                named
-            }
-        };
-        txids.push(named.txid);
-        bytes.extend_from_slice(&named.bytes);
-    }
-    let is_all = rest.is_empty() && known.next().is_none();
-    is_all.then_some(Whole { header, txids, bytes })
 }
 
 /// What a verifier of this kind says before each line of its own.
@@ -293,7 +265,7 @@ fn misnamed(mut verdict: TemplateVerdict) -> Vec<u8> {
     encode(&Message::TemplateVerdict(verdict))
 }
 
-/// Proposals that are not whole yet, and the lines that they came in.
+/// Bodies that are not whole yet, and the lines that they came in.
 #[derive(Default)]
 struct Bodies(BTreeMap<u64, (TemplatePropose, BodyAssembler, Vec<u8>)>);
 
@@ -303,17 +275,8 @@ enum Whose {
     Nobodys,
     /// Of one that is not whole yet.
     Proposal,
-    /// Of one that it completes.
-    Last(Box<Last>),
-}
-
-/// A proposal with its last line.
-struct Last {
-    /// What was declared.
-    propose: TemplatePropose,
-    body: Body,
-    /// Everything that it came in.
-    lines: Vec<u8>,
+    /// Of one that it completes: what was declared, its body, and all its lines.
+    Last(Box<TemplatePropose>, Option<Body>, Vec<u8>),
 }
 
 impl Bodies {
@@ -328,35 +291,34 @@ impl Bodies {
                 Whose::Proposal
             }
             Ok(Message::TxKnown(known)) => {
-                let pushed = |assembler: &mut BodyAssembler| {
-                    assembler.push_known(&known).map(|()| None).map_err(drop)
+                let id = known.proposal_id.0;
+                let Some((_, assembler, lines)) = self.0.get_mut(&id) else {
+                    return Whose::Nobodys;
                 };
-                self.push(known.proposal_id.0, with_end, pushed)
+                lines.extend(with_end);
+                match assembler.push_known(&known) {
+                    Ok(_) => Whose::Proposal,
+                    Err(_) => {
+                        let (propose, _, lines) = self.0.remove(&id).expect("it is there");
+                        Whose::Last(Box::new(propose), None, lines)
+                    }
+                }
             }
             Ok(Message::TemplateBody(piece)) => {
-                let pushed = |assembler: &mut BodyAssembler| assembler.push(&piece).map_err(drop);
-                self.push(piece.proposal_id.0, with_end, pushed)
+                let id = piece.proposal_id.0;
+                let Some((_, assembler, lines)) = self.0.get_mut(&id) else {
+                    return Whose::Nobodys;
+                };
+                lines.extend(with_end);
+                let pushed = assembler.push(&piece);
+                if let Ok(None) = pushed {
+                    return Whose::Proposal;
+                }
+                let (propose, _, lines) = self.0.remove(&id).expect("it is there");
+                Whose::Last(Box::new(propose), pushed.ok().flatten(), lines)
             }
             _ => Whose::Nobodys,
         }
-    }
-
-    /// A line of a proposal; one that is wrong ends it, and passes as it is.
-    fn push(
-        &mut self,
-        id: u64,
-        line: Vec<u8>,
-        push: impl FnOnce(&mut BodyAssembler) -> Result<Option<Body>, ()>,
-    ) -> Whose {
-        let Some((_, assembler, lines)) = self.0.get_mut(&id) else { return Whose::Nobodys };
-        lines.extend(line);
-        let body = match push(assembler) {
-            Ok(None) => return Whose::Proposal,
-            Ok(Some(body)) => body,
-            Err(()) => Body::default(),
-        };
-        let (propose, _, lines) = self.0.remove(&id).expect("it was just found");
-        Whose::Last(Box::new(Last { propose, body, lines }))
     }
 }
 

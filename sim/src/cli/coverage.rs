@@ -10,7 +10,7 @@ use crate::scenario::Catalogue;
 /// Reads the golden of each scenario, and shows which codes they hold.
 pub(super) fn run(catalogue: &Catalogue, args: &CoverageArgs) -> Result<u8> {
     let mut coverage = Coverage::default();
-    for scenario in catalogue.all() {
+    for scenario in catalogue.select("all")? {
         let path = golden::path(&root(), &scenario.name);
         let text = std::fs::read_to_string(&path).with_context(|| {
             format!("{}; make it with `sim golden bless {}`", path.display(), scenario.name)

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)] // The commands' own files and processes, never a world's.
 
 mod certify;
+mod check;
 mod coverage;
 mod golden;
 mod mine;
@@ -73,6 +74,8 @@ enum Verb {
         #[command(subcommand)]
         verb: GoldenVerb,
     },
+    /// Judges a recorded event stream of a gateway by the properties that a stream alone can show
+    Check(CheckArgs),
     /// Says which scenario provokes which reason and verdict code, by the goldens; 4 where any
     /// code is provoked by none
     Coverage(CoverageArgs),
@@ -151,6 +154,18 @@ struct GoldenArgs {
     /// Which node plays bitcoind; default: the scenario's choice
     #[arg(long, value_enum)]
     node: Option<NodeArg>,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// Lines as `/gateway/events` sends them
+    events: PathBuf,
+    /// `share.share_forward_queue_drop_policy` is drop_old
+    #[arg(long)]
+    drop_old: bool,
+    /// `timing.prevhash_stale_hold_ms`
+    #[arg(long, default_value_t = 5000)]
+    stale_hold_ms: u64,
 }
 
 #[derive(Args)]
@@ -292,6 +307,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::Trace(args) => report::trace(&args),
         Verb::Mutants(args) => mutants::run(&load()?, &args),
         Verb::Twin(args) => twin::run(&load()?, &directory, &args),
+        Verb::Check(args) => check::run(&args),
         Verb::Coverage(args) => coverage::run(&load()?, &args),
         Verb::Golden { verb } => golden::run(&load()?, &verb),
         Verb::Node { verb: NodeVerb::Status } => {

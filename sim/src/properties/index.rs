@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gateway_core::mode::Mode;
 use serde_json::Value;
 
 use super::Record;
@@ -69,6 +70,13 @@ impl<'a> Record<'a> {
     pub(super) fn settled_at(&self) -> Duration {
         let settled = self.observations.iter().find(|seen| matches!(seen.what, Seen::Settled));
         settled.or_else(|| self.observations.last()).map_or(Duration::ZERO, |seen| seen.at)
+    }
+
+    /// The gateway's mode at that moment: what it was set up with, or changed to since.
+    pub(super) fn mode_at(&self, moment: Duration) -> Mode {
+        let changes = self.events("mode_changed").take_while(|(at, _)| *at <= moment);
+        let last = changes.last().and_then(|(_, line)| line["to"].as_str()?.parse().ok());
+        last.unwrap_or(self.setting.mode)
     }
 
     /// When the gateway was killed.

@@ -11,6 +11,7 @@ mod latency;
 mod modes;
 mod occurrence;
 mod shares;
+mod stream;
 mod summary;
 mod tips;
 
@@ -27,6 +28,7 @@ use crate::scenario::Expect;
 
 pub use latency::LATENCY_METRICS;
 pub use occurrence::Occurrence;
+pub use stream::{STREAM, Stream, judge_stream};
 pub use summary::{Summary, summarise, trace};
 
 /// What every scenario expects, whether it says so or not.

@@ -225,6 +225,7 @@ fn kind_of(action: &Action) -> TimelineKind {
         Action::Restart { .. } => TimelineKind::Start,
         Action::Drain { .. }
         | Action::FindBlock { .. }
+        | Action::Reload { .. }
         | Action::Mine { .. }
         | Action::Reorg { .. }
         | Action::CompetingTips

@@ -21,7 +21,9 @@ const TEMPLATE_TRANSIT: Duration = Duration::from_secs(1);
 
 /// Inline: nothing reaches a miner before the gateway has an accepting verdict on it.
 pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
-    if record.setting.mode != Mode::Inline {
+    // Work from before a change of mode is held as the work on an old tip is.
+    let changes_mode = record.events("mode_changed").next().is_some();
+    if record.setting.mode != Mode::Inline && !changes_mode {
         return Ok(Judged::of(0, "jobs in inline mode"));
     }
     let mut verdicts = record.link().peekable();
@@ -45,6 +47,9 @@ pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
         }
         match &seen.what {
             Seen::Miner { miner, what: MinerSeen::PrevHash { prev_hash, .. } } => {
+                if changes_mode && record.mode_at(seen.at) != Mode::Inline {
+                    continue;
+                }
                 count += 1;
                 if !tips.contains(prev_hash.as_str()) {
                     let what =
@@ -53,7 +58,7 @@ pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
                 }
             }
             Seen::Pool(PoolSeen::Share { share_id, work_id, .. })
-                if !works.contains(work_id.as_str()) =>
+                if !changes_mode && !works.contains(work_id.as_str()) =>
             {
                 let what = format!("share {share_id} is of a job that no verdict accepts");
                 return Err(Judged::fail(seen.at, what));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::{Control, Reload};
 use platform::{Env, Shutdown, TaskHandle};
 use tokio::sync::watch;
 
@@ -35,6 +36,8 @@ pub(super) struct Programs {
     pub(super) verdicts: watch::Receiver<Behaviour>,
     pub(super) ledger: Ledger,
     running: BTreeMap<&'static str, Running>,
+    /// Has the running gateway read its configuration again.
+    reload: Reload,
 }
 
 struct Running {
@@ -68,6 +71,7 @@ impl Programs {
             verdicts,
             ledger: Ledger::default(),
             running: BTreeMap::new(),
+            reload: Reload::new(),
         }
     }
 
@@ -99,8 +103,12 @@ impl Programs {
         let task = match name {
             "gateway" => {
                 let config = self.settings.gateway_config(env)?;
+                let (source, reload) = (self.settings.install_config(env), Reload::new());
+                self.reload = reload.clone();
                 env.tasks.spawn("gateway", async move {
-                    gateway::run(inner, config, stop).await.map_err(|error| error.to_string())
+                    let control = Control { shutdown: stop, reload, ..Control::default() };
+                    let ended = gateway::run_reloadable(inner, config, source, control).await;
+                    ended.map_err(|error| error.to_string())
                 })
             }
             "judge" => {
@@ -197,6 +205,14 @@ impl Programs {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Changes the gateway's configuration file and has it read again.
+    pub(super) fn reload(&mut self, config: &str) -> Result<(), RunError> {
+        self.settings.change_gateway(config)?;
+        self.settings.install_config(&self.world.host("gateway").env());
+        self.reload.request();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use gateway::ConfigSource;
 use gateway_core::mode::Mode;
 use platform::Env;
 use secrecy::SecretString;
@@ -113,6 +114,25 @@ impl Settings {
         put(gateway, "noise.cert", &self.noise_certificate);
         put(gateway, "authority.pub", &self.authority.to_string());
         put(judge, "policy.toml", &self.policy);
+    }
+
+    /// Puts the gateway's configuration where it reads it again.
+    pub(super) fn install_config(&self, env: &Env) -> ConfigSource {
+        let file = Path::new("gateway.toml");
+        // A disk that is full or broken keeps what it has.
+        let _ = env.storage.write_atomic(file, self.gateway.as_bytes());
+        ConfigSource { file: Some(file.to_owned()), environment: self.environment.clone() }
+    }
+
+    /// Merges sections into the gateway's configuration.
+    pub(super) fn change_gateway(&mut self, sections: &str) -> Result<(), RunError> {
+        let parse = |text: &str| {
+            text.parse::<Table>().map_err(|error| RunError::Config(format!("reload: {error}")))
+        };
+        let mut gateway = parse(&self.gateway)?;
+        merge(&mut gateway, &parse(sections)?);
+        self.gateway = gateway.to_string();
+        Ok(())
     }
 
     /// Texts that must never be shown.

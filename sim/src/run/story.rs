@@ -277,6 +277,7 @@ impl<'a> Story<'a> {
                 self.node_fault.send_replace(node_fault(*mode));
             }
             Action::Attack { kind, count } => self.attack(*kind, *count).await,
+            Action::Reload { config } => self.programs.reload(config)?,
             Action::LoseResendData => {
                 faults::lose_resend_data(self.world.host("gateway").disk());
             }

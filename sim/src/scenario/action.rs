@@ -92,6 +92,11 @@ pub enum Action {
     /// The log of the gateway loses what sends shares again, and keeps their events: what an
     /// incomplete backup brings back. The gateway must not be running.
     LoseResendData,
+    /// Keys of the gateway's configuration file change, and it is told to read it again.
+    Reload {
+        /// Sections of the file as TOML, merged into what there is.
+        config: String,
+    },
     /// Something is wrong with the disk of a host.
     DiskMode {
         /// Which.
@@ -132,7 +137,7 @@ pub enum Action {
 
 impl Action {
     /// The names that `do` gives actions, in the order of the alphabet.
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 29] = [
         "attack",
         "clock_jump",
         "competing_tips",
@@ -151,6 +156,7 @@ impl Action {
         "node_mode",
         "pool_mode",
         "refuse",
+        "reload",
         "reorg",
         "restart",
         "rst",
@@ -187,6 +193,7 @@ impl Action {
             Self::NodeMode(_) => "node_mode",
             Self::Attack { .. } => "attack",
             Self::Tamper(_) => "tamper",
+            Self::Reload { .. } => "reload",
             Self::LoseResendData => "lose_resend_data",
             Self::DiskMode { .. } => "disk_mode",
             Self::ClockJump { .. } => "clock_jump",
@@ -297,6 +304,9 @@ impl fmt::Display for Action {
             Self::NodeMode(mode) => write!(f, "node {}", mode.as_str()),
             Self::Attack { kind, count } => write!(f, "{count} attackers: {}", kind.as_str()),
             Self::LoseResendData => f.write_str("the log loses what sends shares again"),
+            Self::Reload { config } => {
+                write!(f, "reload with {}", config.trim().replace('\n', " "))
+            }
             Self::Tamper(tamper) => write!(f, "tamper with {}", tamper.as_str()),
             Self::DiskMode { host, mode } => write!(f, "disk of {host} {}", mode.as_str()),
             Self::ClockJump { host, by_ms } => write!(f, "clock of {host} jumps {by_ms} ms"),

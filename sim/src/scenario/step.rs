@@ -120,6 +120,11 @@ fn action(table: &mut Reader<'_>, does: &str) -> Option<PlannedAction> {
         "pool_mode" => Fixed(Action::PoolMode(table.required_choice("mode", PoolMode::CHOICES)?)),
         "node_mode" => Fixed(Action::NodeMode(table.required_choice("mode", NodeMode::CHOICES)?)),
         "tamper" => Fixed(Action::Tamper(table.required_choice("what", Tamper::CHOICES)?)),
+        "reload" => {
+            let config = table.value("config").and_then(toml::Value::as_table);
+            let config = table.required("config", config)?;
+            Fixed(Action::Reload { config: config.to_string() })
+        }
         "attack" => {
             let kind = table.required_choice("kind", Hostility::CHOICES);
             let count = table.span("count").unwrap_or(Span::fixed(1));

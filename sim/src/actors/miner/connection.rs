@@ -17,7 +17,7 @@ pub(crate) struct Connection {
     decoder: FrameDecoder,
 }
 
-/// Connects to `address` and shakes hands; without an authority any certificate will do.
+/// Connects to `host:port` and shakes hands; without an authority any certificate will do.
 pub(crate) async fn open(
     env: &Env,
     address: &str,
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// Seals and sends a header alone, whatever length it announces.
-    pub(crate) async fn send_frame_header(&mut self, header: [u8; 6]) -> Result<(), String> {
+    pub(super) async fn send_frame_header(&mut self, header: [u8; 6]) -> Result<(), String> {
         // The payload that is sealed beside it stays here.
         let announced = u32::from_le_bytes([header[3], header[4], header[5], 0]) as usize;
         let mut frame = header.to_vec();
@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Sends bytes as they are.
-    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), String> {
         let sent = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
