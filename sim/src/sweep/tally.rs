@@ -10,7 +10,6 @@ use verifier_protocol::VerdictCode;
 use super::{Case, Failure, Trial, Weather};
 use crate::bugs::Bug;
 use crate::report::model::{Report, Shares, Verdict};
-use crate::scenario::show_duration;
 
 /// Counts while a sweep goes on.
 #[derive(Debug, Default)]
@@ -102,7 +101,7 @@ impl FailedRun {
                 .shrunk
                 .steps
                 .iter()
-                .map(|step| format!("{} {}", show_duration(step.at), step.action))
+                .map(|step| format!("{:.3}s {}", step.at.as_secs_f64(), step.action))
                 .collect(),
         }
     }

@@ -50,19 +50,24 @@ fn rows(board: &Board) -> String {
             let detail = escape(&caught.failure.detail);
             format!("<code title=\"{detail}\">{}@{}</code>", caught.seed, escape(&caught.scenario))
         });
+        let missed = if row.is_caught() {
+            String::new()
+        } else {
+            format!("<br><span class=\"soft fail\">{}</span>", escape(&catch_in_words(row)))
+        };
         body.push_str(&format!(
             "<tr{failed}><td class=\"mark {class}\">{mark}</td>\
-             <td><code>{}</code><br><span class=\"soft\">{}</span></td><td><code>{}</code></td>\
+             <td><code>{}</code><br><span class=\"soft\">{}</span>{missed}</td><td><code>{}</code></td>\
              <td class=\"num\">{}</td><td class=\"seeds\"><span class=\"fill\" \
              style=\"width:{width:.1}%\"></span></td><td>{example}</td></tr>\n",
             escape(&row.mutant),
             escape(&row.doc),
             escape(&row.property),
-            row.median().map_or_else(|| escape(&catch_in_words(row)), count)
+            if row.is_caught() { row.median().map_or_else(String::new, count) } else { "–".to_owned() }
         ));
     }
     let table = format!(
-        "<div class=\"scroll\"><table>\n<tr><th></th><th>bug</th><th>property that caught it</th>\
+        "<div class=\"scroll\"><table>\n<tr><th></th><th class=\"wide\">bug</th><th>property that caught it</th>\
          <th class=\"num\">seeds</th><th></th><th>for one, in</th></tr>\n{body}</table></div>\n"
     );
     let note = "Seeds: the median over the trials of how many were played until it was caught; \

@@ -10,6 +10,9 @@ use crate::report::markup::{count, escape};
 use crate::report::sweep::rate;
 use crate::sweep::Summary;
 
+/// The plan of a failure is folded where it has more steps.
+const SHOWN_STEPS: usize = 12;
+
 /// The whole page.
 pub(in crate::report) fn render(summary: &Summary) -> String {
     let failed = format!("{} failed", summary.failed);
@@ -50,9 +53,14 @@ fn failures(summary: &Summary) -> String {
     for run in &summary.failures {
         let steps: String =
             run.steps.iter().map(|step| format!("<li>{}</li>", escape(step))).collect();
+        let steps = format!("<ol class=\"steps\">{steps}</ol>");
+        let steps = match run.steps.len() {
+            ..=SHOWN_STEPS => steps,
+            count => format!("<details><summary>{count} steps</summary>{steps}</details>"),
+        };
         body.push_str(&format!(
             "<article class=\"failure\"><h3><code>{}</code> in {} seed {}</h3><p>{}</p>\
-             <ol class=\"steps\">{steps}</ol><code class=\"replay\">{}</code></article>\n",
+             {steps}<code class=\"replay\">{}</code></article>\n",
             escape(&run.failure.property),
             escape(&run.scenario),
             run.seed,
@@ -60,8 +68,8 @@ fn failures(summary: &Summary) -> String {
             escape(run.line.split("replay: ").nth(1).unwrap_or_default())
         ));
     }
-    let note = "Each with the steps that are left of its plan after shrinking: all of them are \
-                needed for it to fail.";
+    let note = "Each with what is left of its plan after shrinking: every step is needed for it to \
+                fail. Of more failures alike only the first are shrunk.";
     section("Failures", note, &body)
 }
 
