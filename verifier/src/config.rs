@@ -46,6 +46,9 @@ pub struct Config {
     /// How many bytes of transactions are kept so that gateways need not send them again, 0 to 1 GiB.
     /// Default 64 MiB.
     pub tx_cache_bytes: usize,
+    /// How many proposals of one gateway may wait to be judged, 1 to 4096; beyond that, and beyond
+    /// 16 MiB, the oldest are answered as pushed out. Default 256.
+    pub max_waiting_proposals: usize,
     /// How many gateways may be connected at once, 1 to 10000. Default 64.
     pub max_links: usize,
     /// How log lines look.
@@ -84,6 +87,7 @@ impl Default for Config {
             verdict_history_size: 1000,
             kept_templates: 16,
             tx_cache_bytes: 64 << 20,
+            max_waiting_proposals: 256,
             max_links: 64,
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
@@ -140,6 +144,7 @@ impl Config {
             verdict_history_size: size(from, "verdict_history_size", 1000, 1..=100_000),
             kept_templates: size(from, "kept_templates", 16, 0..=1000),
             tx_cache_bytes: size(from, "tx_cache_bytes", 64 << 20, 0..=1 << 30),
+            max_waiting_proposals: size(from, "max_waiting_proposals", 256, 1..=4096),
             max_links: size(from, "max_links", 64, 1..=10_000),
             log_format: from
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
@@ -175,6 +180,7 @@ impl Config {
         line("verdict_history_size", self.verdict_history_size.to_string());
         line("kept_templates", self.kept_templates.to_string());
         line("tx_cache_bytes", self.tx_cache_bytes.to_string());
+        line("max_waiting_proposals", self.max_waiting_proposals.to_string());
         line("max_links", self.max_links.to_string());
         let log_format = match self.log_format {
             LogFormat::Text => "text",

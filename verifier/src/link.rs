@@ -39,7 +39,7 @@ pub(crate) async fn serve(service: Arc<Service>, stream: Stream) {
         guard: LinkGuard::new(),
         opened: Instant::now(),
         assembling: None,
-        queue: Queue::default(),
+        queue: Queue::new(service.waiting_proposals),
         judging: None,
     };
     tracing::info!(%peer, "gateway connected");

@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 use verifier_protocol::{Body, TemplatePropose};
 
-/// How many whole proposals of one link wait at most.
-pub(crate) const MAX_WAITING_PROPOSALS: usize = 256;
 /// How many bytes they have together at most: four full templates, or two of the greatest bodies.
 pub(crate) const MAX_WAITING_BYTES: usize = 16 << 20;
 
@@ -21,18 +19,24 @@ pub(crate) struct Proposal {
 
 /// Proposals in the order in which they came, those for the newest tip before all others: miners
 /// wait for that verdict, and the others are of use only to the record.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
     waiting: VecDeque<Proposal>,
+    most: usize,
 }
 
 impl Queue {
+    /// Holds at most so many proposals.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { waiting: VecDeque::new(), most }
+    }
+
     /// Adds a proposal; hands back those that no longer fit, the oldest.
     pub(crate) fn push(&mut self, proposal: Proposal) -> Vec<Proposal> {
         self.waiting.push_back(proposal);
         let mut bytes: usize = self.waiting.iter().map(|waiting| waiting.body.bytes.len()).sum();
         let mut evicted = Vec::new();
-        while self.waiting.len() > MAX_WAITING_PROPOSALS || bytes > MAX_WAITING_BYTES {
+        while self.waiting.len() > self.most || bytes > MAX_WAITING_BYTES {
             let Some(oldest) = self.waiting.pop_front() else { break };
             bytes -= oldest.body.bytes.len();
             evicted.push(oldest);
@@ -58,6 +62,8 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 20;
+
     fn proposal(id: u64, prev_hash: &str) -> Proposal {
         let propose = TemplatePropose {
             proposal_id: ProposalId(id),
@@ -81,7 +87,7 @@ mod tests {
     }
 
     fn order(proposals: &[(u64, &str)]) -> Vec<u64> {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MOST);
         for (id, prev_hash) in proposals {
             assert!(queue.push(proposal(*id, prev_hash)).is_empty());
         }
@@ -105,18 +111,18 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way_when_the_queue_is_full() {
-        let mut queue = Queue::default();
-        for id in 0..MAX_WAITING_PROPOSALS as u64 {
+        let mut queue = Queue::new(MOST);
+        for id in 0..MOST as u64 {
             assert!(queue.push(proposal(id, "a")).is_empty());
         }
         let evicted = queue.push(proposal(999, "b"));
         assert_eq!(evicted[0].propose.proposal_id.0, 0);
-        assert_eq!((evicted.len(), queue.len()), (1, MAX_WAITING_PROPOSALS));
+        assert_eq!((evicted.len(), queue.len()), (1, MOST));
     }
 
     #[test]
     fn large_ones_wait_in_smaller_numbers() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MOST);
         let large = |id| {
             let bytes = vec![0; MAX_WAITING_BYTES / 4];
             Proposal { body: Body { bytes, known: Vec::new() }, ..proposal(id, "a") }

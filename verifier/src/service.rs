@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) history: History,
     pub(crate) shelf: Shelf,
     pub(crate) tx_cache: Arc<TxCache>,
+    /// How many proposals of one link wait at most.
+    pub(crate) waiting_proposals: usize,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     pub(crate) http_api_key: Option<SecretString>,

@@ -305,11 +305,9 @@ fn take(
             seen.push(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
         }
         MiningServerMessage::NewMiningJob(job) => {
-            let future = job.min_ntime.is_none();
-            seen.push(MinerSeen::Job { job_id: job.job_id, future });
-            if !board.as_mut().ok_or("a job before the channel")?.job(&job) {
-                return Err(format!("job {} is for a tip that never came", job.job_id));
-            }
+            seen.push(MinerSeen::Job { job_id: job.job_id, future: job.min_ntime.is_none() });
+            let has_tip = board.as_mut().ok_or("a job before the channel")?.job(&job);
+            return on_a_tip(has_tip, job.job_id);
         }
         MiningServerMessage::OpenExtendedMiningChannelSuccess(opened) => {
             let rolled = usize::from(opened.extranonce_size);
@@ -318,11 +316,9 @@ fn take(
             seen.push(MinerSeen::ChannelOpened { channel_id: opened.channel_id });
         }
         MiningServerMessage::NewExtendedMiningJob(job) => {
-            let future = job.min_ntime.is_none();
-            seen.push(MinerSeen::Job { job_id: job.job_id, future });
-            if !board.as_mut().ok_or("a job before the channel")?.extended_job(&job) {
-                return Err(format!("job {} is for a tip that never came", job.job_id));
-            }
+            seen.push(MinerSeen::Job { job_id: job.job_id, future: job.min_ntime.is_none() });
+            let has_tip = board.as_mut().ok_or("a job before the channel")?.extended_job(&job);
+            return on_a_tip(has_tip, job.job_id);
         }
         MiningServerMessage::SetNewPrevHash(new) => {
             let prev_hash = shown(&new.prev_hash.0);
@@ -340,14 +336,13 @@ fn take(
             acknowledge(&success, unanswered, seen);
         }
         MiningServerMessage::SubmitSharesError(refusal) => {
-            match unanswered.remove(&refusal.sequence_number) {
-                Some(share) => {
-                    seen.push(MinerSeen::Rejected { share, code: text(refusal.error_code) });
+            let number = refusal.sequence_number;
+            seen.push(match unanswered.remove(&number) {
+                Some(share) => MinerSeen::Rejected { share, code: text(refusal.error_code) },
+                None => {
+                    MinerSeen::Breach { what: format!("number {number} is refused, but not open") }
                 }
-                None => seen.push(MinerSeen::Breach {
-                    what: format!("number {} is refused, but not open", refusal.sequence_number),
-                }),
-            }
+            });
         }
         MiningServerMessage::CloseChannel(close) => {
             return Err(format!("channel closed: {}", text(close.reason_code)));
@@ -355,6 +350,10 @@ fn take(
         _ => {}
     }
     Ok(())
+}
+
+fn on_a_tip(has_tip: bool, job_id: u32) -> Result<(), String> {
+    has_tip.then_some(()).ok_or_else(|| format!("job {job_id} is for a tip that never came"))
 }
 
 /// Takes the acknowledged shares from those that wait, and holds their number against the answer's.
