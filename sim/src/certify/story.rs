@@ -47,7 +47,7 @@ pub(super) async fn inside(
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Certificate, Measures), CertifyError> {
     let machine = Machine::look();
-    let mut bench = Bench::begin(env, options, progress)?;
+    let mut bench = Bench::begin(env, options, progress).await?;
     bench.start(progress).await?;
     let pid = bench.running.pid("gateway").unwrap_or_default();
     let idle = Usage::of(pid).unwrap_or_default();
@@ -137,7 +137,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn begin(
+    async fn begin(
         env: &Env,
         options: &Options,
         progress: &mut dyn FnMut(&str),
@@ -146,7 +146,7 @@ impl Bench {
         let bitcoind = crate::node::find().ok_or(WalkError::NoNode)?.exe;
         let mut secret = [0; 16];
         env.rng.fill(&mut secret);
-        let site = Site::new(false, SecretString::from(const_hex::encode(secret)))?;
+        let site = Site::new(env, false, SecretString::from(const_hex::encode(secret))).await?;
         progress(&format!("starting {}", bitcoind.display()));
         let (node, chain) = chain(env, &bitcoind, options)?;
         Ok(Self {

@@ -1,8 +1,8 @@
 //! The walk's own folder, ports, keys and configuration files.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use platform::Env;
 use secrecy::{ExposeSecret as _, SecretString};
 use sv2_noise::AuthorityPublicKey;
 use tempfile::TempDir;
@@ -39,13 +39,12 @@ pub(crate) struct Ports {
 
 impl Ports {
     /// Held all at once, so that they differ, and then let go for the programs to take.
-    fn free() -> std::io::Result<Self> {
-        let listeners =
-            (0..7).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let ports = listeners
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<std::io::Result<Vec<_>>>()?;
+    async fn free(env: &Env) -> std::io::Result<Self> {
+        let mut listeners = Vec::new();
+        for _ in 0..7 {
+            listeners.push(env.net.listen("127.0.0.1:0").await?);
+        }
+        let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().port()).collect();
         let [miners, gateway_http, verifier, verifier_http, templates_http, pool, relay] =
             ports[..]
         else {
@@ -62,7 +61,11 @@ pub(crate) fn loopback(port: u16) -> String {
 
 impl Site {
     /// A fresh folder in the system's temporary one, and free ports.
-    pub(crate) fn new(keep: bool, secret: SecretString) -> Result<Self, WalkError> {
+    pub(crate) async fn new(
+        env: &Env,
+        keep: bool,
+        secret: SecretString,
+    ) -> Result<Self, WalkError> {
         let failed = |source| WalkError::machine("a temporary folder cannot be made", source);
         let temporary = tempfile::Builder::new().prefix("assay-walk-").tempdir().map_err(failed)?;
         let (folder, temporary) = if keep {
@@ -70,7 +73,8 @@ impl Site {
         } else {
             (temporary.path().to_owned(), Some(temporary))
         };
-        let ports = Ports::free()
+        let ports = Ports::free(env)
+            .await
             .map_err(|source| WalkError::machine("free ports cannot be found", source))?;
         Ok(Self { folder, _temporary: temporary, ports, share_secret: secret })
     }

@@ -59,7 +59,7 @@ pub(super) async fn walk(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Summary, WalkError> {
     let begun = Instant::now();
-    let mut story = Story::begin(env, programs, bitcoind, keep, progress)?;
+    let mut story = Story::begin(env, programs, bitcoind, keep, progress).await?;
     let ready = story.start().await?;
     let (block, block_after, switch) = story.find_block().await?;
     let crash = story.crash().await?;
@@ -83,7 +83,7 @@ pub(super) async fn judge(
     keep: bool,
     progress: &mut dyn FnMut(&str),
 ) -> Result<String, WalkError> {
-    let mut story = Story::begin(env, programs, bitcoind, keep, progress)?;
+    let mut story = Story::begin(env, programs, bitcoind, keep, progress).await?;
     story.start_programs().await?;
     (story.progress)("the suite judges the gateway");
     let target = site::loopback(story.site.ports.miners);
@@ -137,7 +137,7 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     /// The node with its chain, the folder, and a pool that listens.
-    fn begin(
+    async fn begin(
         env: &Env,
         programs: &'a Programs,
         bitcoind: &Path,
@@ -146,7 +146,7 @@ impl<'a> Story<'a> {
     ) -> Result<Self, WalkError> {
         let mut secret = [0; 16];
         env.rng.fill(&mut secret);
-        let site = Site::new(keep, SecretString::from(const_hex::encode(secret)))?;
+        let site = Site::new(env, keep, SecretString::from(const_hex::encode(secret))).await?;
         let begins_s = env.wall.unix_ms() / 1000 - CHAIN_AGE_S;
         progress(&format!("starting {}", bitcoind.display()));
         let mut node = RealNode::start(bitcoind, begins_s)?;
