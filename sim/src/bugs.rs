@@ -1,6 +1,6 @@
 //! The bug base: every run that ever failed in a sweep, kept to be played again.
 //!
-//! `bugs/<id>.json` in the source tree holds the plan as it was found and as it was shrunk. Both are
+//! `scenarios/bugs/<id>.json` in the source tree holds the plan as it was found and as it was shrunk. Both are
 //! explicit, so a bug stays the same run when the draws of a scenario change. A sweep plays them
 //! first; a bug that is mended stays as a test, and is removed by removing its file.
 #![allow(clippy::disallowed_methods)] // The simulator's own files.

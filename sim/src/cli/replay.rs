@@ -98,7 +98,7 @@ fn one<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Scenario> {
 
 /// Plays one run of a sweep again and shows what led to its failure.
 pub(super) fn run(catalogue: &Catalogue, args: &ReplayArgs) -> Result<u8> {
-    let folder = args.bugs.clone().unwrap_or_else(|| root().join("bugs"));
+    let folder = args.bugs.clone().unwrap_or_else(|| root().join("scenarios").join("bugs"));
     let Named { mut case, bug } = named(catalogue, &args.run, &folder, args.expanded)?;
     case.mutant = args.mutant;
     if let Some(until) = args.until {
@@ -154,7 +154,7 @@ fn keep(finished: &Finished, reports: &std::path::Path) -> Result<PathBuf> {
 
 /// Looks for the least that still fails, and keeps it in the bug base.
 pub(super) fn shrink_run(catalogue: &Catalogue, args: &ShrinkArgs) -> Result<u8> {
-    let folder = args.bugs.clone().unwrap_or_else(|| root().join("bugs"));
+    let folder = args.bugs.clone().unwrap_or_else(|| root().join("scenarios").join("bugs"));
     let Named { mut case, bug } = named(catalogue, &args.run, &folder, false)?;
     case.mutant = args.mutant;
     let Some(failure) = play(&case, &Clock::default()).failure else {

@@ -79,7 +79,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &SweepArgs) -> Result<u8> {
         (None, Some(_)) => (0, None),
         (None, None) => (0, Some(DEFAULT_RUNS)),
     };
-    let folder = args.bugs.clone().unwrap_or_else(|| root().join("bugs"));
+    let folder = args.bugs.clone().unwrap_or_else(|| root().join("scenarios").join("bugs"));
     let folder = (!args.no_bugs).then_some(folder);
     let jobs = args.jobs.unwrap_or_else(processors).max(1);
     let github = GitHub::of_this_process();
