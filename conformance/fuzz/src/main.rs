@@ -33,7 +33,9 @@ fn main() -> Result<()> {
     let chosen: Vec<&Target> = match cli.targets.is_empty() {
         true => TARGETS.iter().collect(),
         false => {
-            let find = |name: &String| named(name).with_context(|| format!("no target {name}"));
+            let find = |name: &String| {
+                named(name).with_context(|| format!("no target {name}; there are {}", all_names()))
+            };
             cli.targets.iter().map(find).collect::<Result<_>>()?
         }
     };
@@ -48,6 +50,10 @@ fn main() -> Result<()> {
         println!("{:<20} {inputs:>9} inputs: {}", target.name, target.about);
     }
     Ok(())
+}
+
+fn all_names() -> String {
+    TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")
 }
 
 #[allow(clippy::disallowed_methods)] // The clock of a tool, which outputs do not depend on.
