@@ -87,9 +87,9 @@ impl Forwarder {
                     }
                 },
                 config = changes.next() => {
-                self.pool = Arc::new(Pool::new(self.pool.http.clone(), &config.share));
-                Input::Settings(forward_settings(&config.share))
-            }
+                    self.pool = Arc::new(Pool::new(self.pool.http.clone(), &config.share));
+                    Input::Settings(forward_settings(&config.share))
+                }
                 () = self.clock.until(self.queue.next_deadline()) => Input::Tick,
             };
             self.queue.handle(input, self.clock.now());

@@ -29,6 +29,12 @@ pub const VERIFIERS: usize = 8;
 pub const TRANSACTIONS_REMEMBERED: usize = 32_768;
 /// After this long without its verdict a proposal is reported as overdue.
 pub const VERDICT_OVERDUE: Duration = Duration::from_secs(5);
+/// Shortest and longest wait for a verdict before the newest template is proposed again: a verifier
+/// that lost one proposal must not cost the whole hold.
+pub const PROPOSAL_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The longest that one long poll for templates waits: a source that is gone without a word is
+/// noticed this much later at the most.
+pub const LONG_POLL_MOST: Duration = Duration::from_secs(5);
 /// Proposals on one link whose verdicts may be outstanding.
 pub const PROPOSALS_OUTSTANDING: usize = 64;
 /// Heartbeats that the verifier may leave unanswered before the link counts as down.

@@ -17,6 +17,7 @@ use super::settings::switch_settings;
 use super::task_group::TaskGroup;
 use crate::blocks::template_client;
 use crate::config::Config;
+use crate::limits::LONG_POLL_MOST;
 use crate::limits::SWITCH_WAITING_INPUTS;
 use crate::live::Live;
 use crate::switch::SwitchTask;
@@ -118,7 +119,7 @@ fn source_link(
             payouts: Arc::new(payouts),
             poll_interval: timing.upstream_poll_interval,
             // Several signs of life within the time after which the source counts as gone.
-            long_poll: timing.upstream_stale_max / 3,
+            long_poll: (timing.upstream_stale_max / 3).min(LONG_POLL_MOST),
             is_up: Arc::clone(&is_up),
         };
         Box::pin(link.run(stop))

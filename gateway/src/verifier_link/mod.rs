@@ -30,7 +30,8 @@ use self::sent::{Proposer, Sent, proposal_lines};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::limits::{
-    HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSALS_OUTSTANDING, VERDICT_OVERDUE,
+    HEARTBEATS_MISSED, LINK_READ_BYTES, LINK_RETRY, PROPOSAL_RETRY, PROPOSALS_OUTSTANDING,
+    VERDICT_OVERDUE,
 };
 use crate::live::Live;
 use crate::metrics::{Metrics, label};
@@ -89,6 +90,8 @@ struct Connection<'a> {
 struct Outstanding {
     template_id: TemplateId,
     since: Duration,
+    /// How long its verdict is waited for before the template is proposed again.
+    patience: Duration,
     /// The verifier lacked transactions of it.
     asked_for_more: bool,
     overdue: bool,
@@ -305,7 +308,10 @@ impl Connection<'_> {
                     encode(&Message::Heartbeat(Heartbeat { seq: sent + 1 }))
                 }
                 () = self.answer.notified() => self.answers().await,
-                work = self.link.proposals.next(&mut proposed) => self.propose(&work).await,
+                work = self.link.proposals.next(&mut proposed) => {
+                    self.propose(&work, PROPOSAL_RETRY.0).await
+                }
+                (work, patience) = self.unanswered() => self.propose(&work, patience).await,
             };
             let written = async {
                 to.write_all(&lines).await?;
@@ -330,12 +336,27 @@ impl Connection<'_> {
         lines
     }
 
+    /// Waits until the newest template has been without its verdict for too long. What it is, and
+    /// how long to wait the next time.
+    async fn unanswered(&self) -> (Arc<Work>, Duration) {
+        let age = |proposal: &&Outstanding| (proposal.template_id, proposal.since);
+        let newest = lock(&self.outstanding).values().max_by_key(age).copied();
+        let Some(newest) = newest else { return std::future::pending().await };
+        self.link.clock.until(Some(newest.since + newest.patience)).await;
+        match self.link.proposals.work(newest.template_id) {
+            Some(work) => (work, (newest.patience * 2).min(PROPOSAL_RETRY.1)),
+            // Another verifier decided, or newer templates took its place.
+            None => std::future::pending().await,
+        }
+    }
+
     /// The lines of a new proposal.
-    async fn propose(&self, work: &Arc<Work>) -> Vec<u8> {
+    async fn propose(&self, work: &Arc<Work>, patience: Duration) -> Vec<u8> {
         let proposal_id = ProposalId(self.next_proposal.fetch_add(1, Ordering::Relaxed));
         let new = Outstanding {
             template_id: work.template_id(),
             since: self.link.clock.now().mono,
+            patience,
             asked_for_more: false,
             overdue: false,
         };

@@ -314,3 +314,28 @@ async fn what_a_broken_link_left_unjudged_is_proposed_again_the_newest_first() {
     }
     rig.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_stays_unanswered_is_made_again_with_growing_pauses() {
+    let mut rig = Rig::new();
+    let mut verifier = rig.verifier("a").await;
+    rig.proposals.push(work(1, 0..1));
+    let mut ids = vec![verifier.proposal().await.0];
+    let mut asked = tokio::time::Instant::now();
+    for pause in [1, 2, 4] {
+        ids.push(verifier.proposal().await.0);
+        assert_eq!(asked.elapsed().as_secs(), pause);
+        asked = tokio::time::Instant::now();
+    }
+    // Any of them may be answered; what comes of the others says nothing new.
+    for id in ids.into_iter().rev() {
+        verifier.verdict(id, true).await;
+    }
+    assert_eq!(rig.decided().await, (1, true));
+    rig.proposals.push(work(2, 0..1));
+    let (id, ..) = verifier.proposal().await;
+    verifier.verdict(id, false).await;
+    assert_eq!(rig.decided().await, (2, false), "template 1 was decided once");
+    assert_eq!(rig.ignored("unknown_proposal"), 0);
+    rig.end().await;
+}
