@@ -47,6 +47,11 @@ pub struct MinerConfig {
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// How long it waits for the handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long it waits for its first work after the handshake. Whoever waits longer may wait for a
+/// gateway that is gone without a word.
+const FIRST_WORK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Mines until the future is dropped: connects, works, and connects again with growing pauses.
 pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
@@ -55,7 +60,9 @@ pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
     loop {
         let miner = config.index;
         let see = |what| recorder.record(Seen::Miner { miner, what });
-        match connection::open(&env, &config.address, config.authority).await {
+        let opening = connection::open(&env, &config.address, config.authority);
+        let opened = tokio::time::timeout(HANDSHAKE_LIMIT, opening).await;
+        match opened.unwrap_or_else(|_| Err("handshake: no answer in time".to_owned())) {
             Err(error) => see(MinerSeen::Refused { error }),
             Ok(connection) => {
                 see(MinerSeen::Connected);

@@ -12,9 +12,9 @@ use sv2_wire::mining::{
 use sv2_wire::{B032, Message, MiningServerMessage, Str0255, U256};
 use tokio::time::Instant;
 
-use super::MinerConfig;
 use super::connection::Connection;
 use super::work::{Board, Ground, shown};
+use super::{FIRST_WORK_LIMIT, MinerConfig};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
 use crate::scenario::{Behaviour, MinerKind};
 
@@ -78,12 +78,16 @@ struct Session<'a> {
 impl Session<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, String> {
         self.set_up().await?;
+        let first_work_due = Instant::now() + FIRST_WORK_LIMIT;
         let mut next_share = Instant::now() + self.pause();
         loop {
             self.read_frames().await?;
             tokio::select! {
                 biased;
                 received = self.connection.receive() => received?,
+                () = tokio::time::sleep_until(first_work_due), if !self.had_work => {
+                    return Err("no work in time".to_owned());
+                }
                 Ok(()) = self.config.blocks_wanted.changed(), if self.has_work() => {
                     self.submit(ShareClass::Block).await?;
                 }
