@@ -36,8 +36,8 @@ enum Verb {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
-    /// What a night is for: a real node recorded anew, a long sweep, determinism of every scenario
-    /// and across optimisation, every seeded bug.
+    /// What a night is for: a real node recorded anew, a day in virtual time, a long sweep,
+    /// determinism of every scenario and across optimisation, every seeded bug.
     Nightly {
         /// How long the sweep goes on.
         #[arg(long, default_value_t = 120)]

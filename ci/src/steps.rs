@@ -87,6 +87,8 @@ pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     let release = optimised(root)?;
     let against = ["twin", "all", "--node", "embedded", "--against", &release];
     sim(root, "determinism across optimisation", &against)?;
+    let soak = ["run", "soak", "--node", "embedded"];
+    run(root, "a day in virtual time", &release, &soak)?;
     mutations(root)?;
     let minutes = minutes.to_string();
     let sweep = ["sweep", "all", "--minutes", &minutes];

@@ -305,6 +305,8 @@ behaviour = "honest"
 t = "10s"
 do = "mine"
 blocks = 1
+every = "9s"
+times = 3
 [[at]]
 t = "10s"
 do = "cut"
@@ -332,6 +334,9 @@ latency = { metric = "prevhash_to_miner", p50 = "50ms", p99 = "300ms" }
         let scenario = Scenario::parse("prevhash", "prevhash-dark", WHOLE).unwrap();
         assert_eq!(scenario.expect.len(), 5);
         assert_eq!(scenario.events.len(), 2);
+        let mined: Vec<_> =
+            scenario.plan(1).events.iter().map(|event| event.at.as_secs()).collect();
+        assert_eq!(mined, [10, 19, 28, 10], "every 9 s, and then the cut");
         assert_eq!(scenario.links.len(), 2);
         assert_eq!(scenario.groups[0].hashrate, 1e14);
         assert_eq!(scenario.chaos.unwrap().quiet_tail, Some(Duration::from_secs(15)));
@@ -357,6 +362,10 @@ latency = { metric = "prevhash_to_miner", p50 = "50ms", p99 = "300ms" }
     #[case("\"honest\"", "\"honnest\"", "is none of honest")]
     #[case("max = \"5.06s\"", "max = \"4s\"", "within.max: is below min")]
     #[case("p50 = \"50ms\", p99 = \"300ms\"", "", "has no bound")]
+    #[case("times = 3", "times = 0", "at[0].times: must be from 1 to 10000")]
+    #[case("times = 3", "", "at[0].times: is missing")]
+    #[case("every = \"9s\"", "", "at[0].every: is missing")]
+    #[case("times = 3", "times = 7", "at[0]: may begin or end after the run's end")]
     #[case("swarm = true", "swarms = true", "did you mean \"swarm\"?")]
     fn a_problem_names_its_key_and_the_fix(
         #[case] from: &str,

@@ -69,7 +69,7 @@ impl Scenario {
         let duration = self.sim.duration.draw(&mut workload);
         let initial_blocks = self.sim.initial_blocks.draw(&mut workload) as u32;
         let miners = self.draw_miners(&mut workload);
-        let events = self.events.iter().map(|event| event.draw(&mut workload)).collect();
+        let events = self.events.iter().flat_map(|event| event.draw(&mut workload)).collect();
         let tail = self.chaos.as_ref().and_then(|chaos| chaos.quiet_tail);
         let quiet_from = duration.saturating_sub(tail.unwrap_or(self.sim.quiet_tail));
 

@@ -15,8 +15,15 @@ use super::reader::{Reader, unknown};
 pub struct PlannedEvent {
     at: TimeSpan,
     lasting: Option<TimeSpan>,
+    /// How often it happens, at least once.
+    times: u32,
+    /// From one time to the next.
+    every: Duration,
     action: PlannedAction,
 }
+
+/// The most that one `[[at]]` table may repeat itself.
+const MAX_TIMES: u64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq)]
 enum PlannedAction {
@@ -42,22 +49,43 @@ impl PlannedEvent {
         let action = does.and_then(|does| action(&mut table, does));
         let undoable = action.as_ref().is_some_and(PlannedAction::is_undoable);
         let lasting = if undoable { table.times("for") } else { None };
+        let (every, times) = repetition(&mut table);
         table.finish();
-        Some(Self { at: at?, lasting, action: action? })
+        Some(Self { at: at?, lasting, times, every, action: action? })
     }
 
     /// The latest it can begin or end.
     pub fn latest(&self) -> Duration {
-        self.at.longest() + self.lasting.map_or(Duration::ZERO, |lasting| lasting.longest())
+        let last = self.at.longest() + self.every * (self.times - 1);
+        last + self.lasting.map_or(Duration::ZERO, |lasting| lasting.longest())
     }
 
-    /// The event with its choices made.
-    pub fn draw(&self, draws: &mut Draws) -> Event {
-        let at = self.at.draw(draws);
-        let action = self.action.draw(draws);
-        let until = self.lasting.as_ref().map(|lasting| at + lasting.draw(draws));
-        Event { at, until, action }
+    /// The event with its choices made, each time it happens.
+    pub fn draw(&self, draws: &mut Draws) -> Vec<Event> {
+        (0..self.times)
+            .map(|time| {
+                let at = self.at.draw(draws) + self.every * time;
+                let action = self.action.draw(draws);
+                let until = self.lasting.as_ref().map(|lasting| at + lasting.draw(draws));
+                Event { at, until, action }
+            })
+            .collect()
     }
+}
+
+/// `every` and `times`, which stand together or not at all.
+fn repetition(table: &mut Reader<'_>) -> (Duration, u32) {
+    let (every, times) = (table.duration("every"), table.count("times"));
+    match (every, times) {
+        (Some(every), Some(times @ 1..=MAX_TIMES)) => return (every, times as u32),
+        (_, Some(times)) if !(1..=MAX_TIMES).contains(&times) => {
+            table.problem("times", format!("must be from 1 to {MAX_TIMES}"));
+        }
+        (Some(_), None) => table.problem("times", "is missing: how often it happens"),
+        (None, Some(_)) => table.problem("every", "is missing: the time from one to the next"),
+        _ => {}
+    }
+    (Duration::ZERO, 1)
 }
 
 impl PlannedAction {
