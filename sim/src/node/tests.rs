@@ -4,6 +4,8 @@ use std::path::Path;
 
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{Amount, Block, BlockHash, OutPoint, Sequence, Transaction, TxOut, Witness};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use super::script::{grind, set_merkle_root, spend};
@@ -47,6 +49,22 @@ fn the_embedded_chain_answers_as_a_real_node_does() {
     let replayed = Story::tell(&mut Replay::parse(&recording.text()).unwrap());
     assert_same(&real, &replayed);
     assert_same(&real, &Story::tell(&mut EmbeddedNode::new(START)));
+}
+
+/// What a story is drawn from, one seed each.
+const DRAWN_STORIES: std::ops::Range<u64> = 1..5;
+
+#[test]
+fn drawn_stories_read_the_same_on_a_real_node() {
+    let Some(found) = find() else {
+        eprintln!("SKIPPED: no bitcoind here.\n{}", status());
+        return;
+    };
+    for seed in DRAWN_STORIES {
+        println!("the story of seed {seed}");
+        let real = Story::tell_drawn(&mut RealNode::start(&found.exe, START).unwrap(), seed);
+        assert_same(&real, &Story::tell_drawn(&mut EmbeddedNode::new(START), seed));
+    }
 }
 
 #[test]
@@ -193,6 +211,33 @@ impl<'a> Story<'a> {
         story.look("empty tip");
         story.script.mine_empty(story.node, 45).unwrap();
         story.look("halved subsidy and a started deployment");
+        story.seen
+    }
+
+    /// Mines, spends and reorganises as the seed says, also below the block that made the coins
+    /// which the mempool spends.
+    fn tell_drawn(node: &'a mut dyn Node, seed: u64) -> Vec<(String, Value)> {
+        const STEPS: usize = 16;
+        let mut draws = ChaCha8Rng::seed_from_u64(seed);
+        let mut story = Self { node, script: ChainScript::new(seed, START), seen: Vec::new() };
+        story.script.premine(story.node, 104, 60).unwrap();
+        for step in 0..STEPS {
+            let count = 1 + draws.next_u32() % 6;
+            let does = match draws.next_u32() % 6 {
+                0 => story.script.mine(story.node, count).map(|_| "mine"),
+                1 => story.script.mine_empty(story.node, count).map(|_| "mine empty blocks"),
+                2 => story.script.reorg(story.node, count).map(|_| "reorganise"),
+                3 => story.script.compete(story.node).map(|_| "compete"),
+                _ => {
+                    // Without coins left there is nothing to spend.
+                    drop(story.script.fill_mempool(story.node, count as usize));
+                    Ok("spend")
+                }
+            };
+            let does = does.unwrap();
+            story.script.advance(story.node, 6).unwrap();
+            story.look(&format!("step {step}, {does} {count}"));
+        }
         story.seen
     }
 

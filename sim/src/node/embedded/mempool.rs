@@ -1,7 +1,7 @@
 //! Transactions that wait for a block.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{Amount, OutPoint, Transaction, Txid, Wtxid};
 
@@ -11,6 +11,9 @@ use crate::node::RpcError;
 
 /// The least fee that is relayed, in satoshis for a thousand virtual bytes.
 pub(super) const MIN_RELAY_FEE: u64 = 100;
+/// The least fee of what a template takes in, in satoshis for a thousand virtual bytes
+/// (`-blockmintxfee`).
+const MIN_BLOCK_FEE: u64 = 1;
 
 /// bitcoind's numbers for a transaction that is refused.
 const VERIFY_ERROR: i64 = -25;
@@ -64,6 +67,11 @@ impl Mempool {
             return Err(RpcError::new(ALREADY_IN_CHAIN, reason));
         }
         let waiting = self.judge(tx, txid, chain)?;
+        let wanted = (waiting.vsize() as u64 * MIN_RELAY_FEE).div_ceil(1000);
+        if waiting.fee.to_sat() < wanted {
+            let what = format!("min relay fee not met, {} < {wanted}", waiting.fee.to_sat());
+            return Err(RpcError::new(VERIFY_REJECTED, &what));
+        }
         if let Some(rate) = max_fee_rate
             && waiting.fee.to_sat() * 1000 > rate * waiting.vsize() as u64
         {
@@ -99,10 +107,6 @@ impl Mempool {
             _ => rejected(reason),
         })?;
         let weight = tx.weight().to_wu() as usize;
-        let wanted = (weight.div_ceil(4) as u64 * MIN_RELAY_FEE).div_ceil(1000);
-        if fee.to_sat() < wanted {
-            return Err(rejected(&format!("min relay fee not met, {} < {wanted}", fee.to_sat())));
-        }
         check::check_scripts(&tx, &coins).map_err(rejected)?;
         let sigops = tx.total_sigop_cost(|outpoint| coins.get(outpoint).map(|c| c.output.clone()));
         let wtxid = tx.compute_wtxid();
@@ -144,7 +148,7 @@ impl Mempool {
     }
 
     /// Follows a new tip: what it holds or contradicts no longer waits, and what left the chain
-    /// waits again where it still may.
+    /// waits again where it still may, whatever it pays.
     pub(super) fn follow(&mut self, chain: &Chain, left: Vec<Transaction>) {
         let mut before: Vec<Waiting> = std::mem::take(&mut self.waiting).into_values().collect();
         // What a transaction needs comes before it.
@@ -181,44 +185,68 @@ impl Mempool {
         all.into_iter().map(|waiting| waiting.txid).collect()
     }
 
-    /// The transactions for a template in their order: the best fee rate of a transaction with
-    /// what it needs first, as long as all of them fit into the given weight and sigops.
+    /// The transactions for a template in their order, as long as they fit into the given weight
+    /// and sigops: again and again the best fee rate of a transaction with what it needs and is not
+    /// chosen yet (`BlockAssembler::addPackageTxs`).
     pub(super) fn selection(&self, weight_max: usize, sigops_max: usize) -> Vec<&Waiting> {
-        let mut best: Vec<&Waiting> = self.waiting.values().collect();
-        best.sort_by_key(|waiting| (Reverse(self.package_rate(waiting)), waiting.txid));
-        let mut chosen: BTreeMap<Txid, usize> = BTreeMap::new();
+        let mut chosen: BTreeSet<Txid> = BTreeSet::new();
         let mut order: Vec<&Waiting> = Vec::new();
         let (mut weight, mut sigops) = (0, 0);
-        for waiting in best {
-            let mut package: Vec<&Waiting> =
-                waiting.ancestors.iter().filter_map(|txid| self.waiting.get(txid)).collect();
-            package.push(waiting);
-            package.retain(|member| !chosen.contains_key(&member.txid));
+        let score = |waiting: &Waiting, chosen: &BTreeSet<Txid>| {
+            (Reverse(self.package_rate(waiting, chosen)), waiting.txid)
+        };
+        let mut scores: BTreeMap<Txid, _> =
+            self.iter().map(|waiting| (waiting.txid, score(waiting, &chosen))).collect();
+        let mut best: BTreeSet<_> = scores.values().copied().collect();
+        while let Some((_, txid)) = best.pop_first() {
+            let mut package: Vec<&Waiting> = self.with_ancestors(&self.waiting[&txid]).collect();
+            package.retain(|member| !chosen.contains(&member.txid));
             package.sort_by_key(|member| (member.ancestors.len(), member.txid));
             let more: usize = package.iter().map(|member| member.weight).sum();
             let more_sigops: usize = package.iter().map(|member| member.sigops).sum();
             if weight + more >= weight_max || sigops + more_sigops >= sigops_max {
                 continue;
             }
-            (weight, sigops) = (weight + more, sigops + more_sigops);
-            for member in package {
-                chosen.insert(member.txid, order.len());
-                order.push(member);
+            let fees: u64 = package.iter().map(|member| member.fee.to_sat()).sum();
+            let size: usize = package.iter().map(|member| member.vsize()).sum();
+            if fees < (size as u64 * MIN_BLOCK_FEE).div_ceil(1000) {
+                break; // Whatever is left pays even less.
             }
+            (weight, sigops) = (weight + more, sigops + more_sigops);
+            for member in &package {
+                chosen.insert(member.txid);
+                best.remove(&scores[&member.txid]);
+            }
+            // Whatever needs one of them is cheaper to have now.
+            let needs = |waiting: &&Waiting| {
+                package.iter().any(|member| waiting.ancestors.binary_search(&member.txid).is_ok())
+            };
+            for waiting in self.iter().filter(needs) {
+                if best.remove(&scores[&waiting.txid]) {
+                    let now = score(waiting, &chosen);
+                    scores.insert(waiting.txid, now);
+                    best.insert(now);
+                }
+            }
+            order.extend(package);
         }
         order
     }
 
-    /// The fee rate at which a transaction is chosen: with its ancestors, if that is less, in
-    /// millionths of a satoshi a virtual byte.
-    fn package_rate(&self, waiting: &Waiting) -> u128 {
-        let members = waiting.ancestors.iter().filter_map(|txid| self.waiting.get(txid));
-        let (mut fee, mut size) = (waiting.fee.to_sat(), waiting.vsize());
-        for member in members {
+    /// The fee rate at which a transaction is chosen: with those of its ancestors that are not, if
+    /// that is less, in millionths of a satoshi a virtual byte.
+    fn package_rate(&self, waiting: &Waiting, chosen: &BTreeSet<Txid>) -> u128 {
+        let (mut fee, mut size) = (0, 0);
+        for member in self.with_ancestors(waiting).filter(|one| !chosen.contains(&one.txid)) {
             (fee, size) = (fee + member.fee.to_sat(), size + member.vsize());
         }
         let rate = |fee: u64, size: usize| u128::from(fee) * 1_000_000 / size as u128;
         rate(fee, size).min(rate(waiting.fee.to_sat(), waiting.vsize()))
+    }
+
+    fn with_ancestors<'a>(&'a self, waiting: &'a Waiting) -> impl Iterator<Item = &'a Waiting> {
+        let ancestors = waiting.ancestors.iter().filter_map(|txid| self.waiting.get(txid));
+        ancestors.chain([waiting])
     }
 }
 
