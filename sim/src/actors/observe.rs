@@ -354,6 +354,13 @@ pub enum HostSeen {
         /// Connections and listeners.
         sockets: usize,
     },
+    /// It was to start with a configuration that it refuses.
+    Refused {
+        /// Where.
+        host: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// It ended although nobody told it to.
     Died {
         /// Where.

@@ -12,6 +12,9 @@ const STANDING_TASKS: usize = 64;
 const TASKS_A_SOCKET: usize = 4;
 /// A share that finds no room is told so at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// Shares that become safe within so long come into the queue in no order: each connection hands
+/// over its own.
+const TOGETHER: Duration = Duration::from_millis(250);
 
 /// No queue that the gateway exports is longer than its bound.
 pub(super) fn queue_bounds(record: &Record<'_>) -> Judgement {
@@ -51,8 +54,8 @@ pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
 /// A full queue gives up the share that its policy names: the newest, at once, or the oldest, in
 /// the order of acceptance.
 pub(super) fn drop_policy(record: &Record<'_>) -> Judgement {
-    let mut accepted: BTreeMap<&str, (Duration, usize)> = BTreeMap::new();
-    let (mut count, mut last_evicted) = (0, 0);
+    let mut accepted: BTreeMap<&str, Duration> = BTreeMap::new();
+    let (mut count, mut last_evicted) = (0, Duration::ZERO);
     let (wrong, right) = if record.setting.drop_old {
         ("share_dropped_queue_full", "share_evicted_from_queue")
     } else {
@@ -61,8 +64,7 @@ pub(super) fn drop_policy(record: &Record<'_>) -> Judgement {
     for (at, line) in record.all_events() {
         let event_id = line["event_id"].as_str().unwrap_or_default();
         if line["event"] == "share_accepted" {
-            let place = accepted.len();
-            accepted.insert(event_id, (at, place));
+            accepted.insert(event_id, at);
             continue;
         }
         if line["event"] != "share_forward_result" {
@@ -72,15 +74,15 @@ pub(super) fn drop_policy(record: &Record<'_>) -> Judgement {
         if *reason == wrong {
             return Err(Judged::fail(at, format!("{wrong} is not of the policy")));
         }
-        let (true, Some((accepted_at, place))) = (*reason == right, accepted.get(event_id)) else {
+        let (true, Some(accepted_at)) = (*reason == right, accepted.get(event_id)) else {
             continue;
         };
         count += 1;
         if record.setting.drop_old {
-            if *place < last_evicted {
+            if *accepted_at + TOGETHER < last_evicted {
                 return Err(Judged::fail(at, "a share was evicted before an older one"));
             }
-            last_evicted = *place;
+            last_evicted = last_evicted.max(*accepted_at);
         } else if at - *accepted_at > AT_ONCE {
             let waited = (at - *accepted_at).as_millis();
             let what = format!("a share was dropped after it had waited for {waited} ms");
@@ -209,14 +211,16 @@ mod tests {
 
     #[test]
     fn the_oldest_give_way_in_their_order() {
-        let story = || {
-            let mut story = Story::new().event(accepted("e1")).event(accepted("e2"));
+        let story = |gap| {
+            let mut story = Story::new().event(accepted("e1")).later(gap).event(accepted("e2"));
             story.setting.drop_old = true;
             story
         };
         let evicted = |id| gave_way(id, "share_evicted_from_queue");
-        story().event(evicted("e1")).event(evicted("e2")).check(drop_policy, "pass");
-        story().event(evicted("e2")).event(evicted("e1")).check(drop_policy, "before an older one");
+        story(500).event(evicted("e1")).event(evicted("e2")).check(drop_policy, "pass");
+        story(500).event(evicted("e2")).event(evicted("e1")).check(drop_policy, "an older one");
+        // Those came into the queue together.
+        story(5).event(evicted("e2")).event(evicted("e1")).check(drop_policy, "pass");
     }
 
     #[test]

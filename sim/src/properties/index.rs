@@ -99,12 +99,21 @@ impl<'a> Record<'a> {
     /// A time of the gateway's wall clock, in a line that came at `at`, as virtual time of the run.
     pub(super) fn virtual_time(&self, at: Duration, unix_ms: &Value) -> Option<Duration> {
         let since_epoch = unix_ms.as_u64()?.saturating_sub(self.setting.epoch_ms);
-        let jumps = self.observations.iter().take_while(|seen| seen.at <= at);
-        let ahead_ms = jumps.filter_map(|seen| match &seen.what {
-            Seen::Step(Action::ClockJump { host, by_ms }) if host == "gateway" => Some(*by_ms),
-            _ => None,
-        });
-        Some(Duration::from_millis(since_epoch.saturating_add_signed(-ahead_ms.sum::<i64>())))
+        // How far the clock was ahead, from when on.
+        let (mut ahead_ms, mut eras) = (0, vec![(Duration::ZERO, 0)]);
+        for seen in self.observations.iter().take_while(|seen| seen.at <= at) {
+            match &seen.what {
+                Seen::Step(Action::ClockJump { host, by_ms }) if host == "gateway" => {
+                    ahead_ms += by_ms;
+                    eras.push((seen.at, ahead_ms));
+                }
+                _ => {}
+            }
+        }
+        eras.into_iter().rev().find_map(|(from, ahead_ms)| {
+            let time = Duration::from_millis(since_epoch.checked_add_signed(-ahead_ms)?);
+            (time >= from).then_some(time)
+        })
     }
 
     /// Every share that miners sent, with its answer.

@@ -307,13 +307,17 @@ fn first_template_fault(record: &Record<'_>) -> Duration {
     fault.map_or(Duration::MAX, |seen| seen.at)
 }
 
-/// In the end every miner is connected and works on the node's tip.
+/// In the end every miner is connected and works on the node's tip, unless the verifier refuses
+/// every template on it.
 pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
     let settled = record.settled_at();
     let tips = record.tips();
     let Some((_, tip)) = tips.iter().rfind(|(at, _)| *at <= settled) else {
         return Ok(Judged::of(0, "tips"));
     };
+    if record.mode_at(settled) == Mode::Inline && is_refused(record, tip) {
+        return Ok(Judged::of(0, "tips that may be mined on"));
+    }
     let mut on: BTreeMap<u32, &str> = BTreeMap::new();
     for (_, miner, seen) in record.miners().take_while(|(at, ..)| *at <= settled) {
         match seen {
@@ -337,6 +341,29 @@ pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
         }
     }
     Ok(Judged::of(on.len(), "miners on the tip"))
+}
+
+/// Whether every proposal on this tip that has its verdict was rejected, and there was one.
+fn is_refused(record: &Record<'_>, tip: &str) -> bool {
+    let mut on_tip = BTreeSet::new();
+    let mut refused = false;
+    for (_, link) in record.link().take_while(|(at, _)| *at <= record.settled_at()) {
+        match link {
+            LinkSeen::Proposed { proposal_id, connection, prev_hash, .. } if prev_hash == tip => {
+                on_tip.insert((*connection, *proposal_id));
+            }
+            LinkSeen::Verdict { proposal_id, connection, accepted, .. }
+                if on_tip.contains(&(*connection, *proposal_id)) =>
+            {
+                if *accepted {
+                    return false;
+                }
+                refused = true;
+            }
+            _ => {}
+        }
+    }
+    refused
 }
 
 #[cfg(test)]
@@ -484,6 +511,10 @@ mod tests {
         story().settled().check(all_miners_on_tip, "pass");
         story().tip("bb").settled().check(all_miners_on_tip, "the tip is bb");
         story().closed(0).settled().check(all_miners_on_tip, "has no work");
+        let refused = || story().proposed(1, "bb").verdict(1, false).tip("bb");
+        refused().settled().check(all_miners_on_tip, "not exercised");
+        let accepted = refused().proposed(2, "bb").verdict(2, true);
+        accepted.settled().check(all_miners_on_tip, "the tip is bb");
         // What the drain does afterwards does not count.
         story().settled().closed(0).check(all_miners_on_tip, "pass");
     }

@@ -38,6 +38,8 @@ pub(super) struct Programs {
     running: BTreeMap<&'static str, Running>,
     /// Has the running gateway read its configuration again.
     reload: Reload,
+    /// The gateway was to start with a configuration that it refuses.
+    is_refused: bool,
 }
 
 struct Running {
@@ -72,6 +74,7 @@ impl Programs {
             ledger: Ledger::default(),
             running: BTreeMap::new(),
             reload: Reload::new(),
+            is_refused: false,
         }
     }
 
@@ -174,6 +177,7 @@ impl Programs {
                 continue;
             }
             self.running.remove(name);
+            self.is_refused &= *name != "gateway";
             host.crash(crash).await;
             self.see(HostSeen::Crashed { host: (*name).to_owned() });
         }
@@ -185,9 +189,9 @@ impl Programs {
             let host = self.world.host(name);
             if !host.is_up() {
                 let env = host.restart();
-                self.start(name, &env)?;
+                self.start_again(name, &env)?;
             } else if DAEMONS.contains(name) && !self.running.contains_key(name) {
-                self.start(name, &host.env())?;
+                self.start_again(name, &host.env())?;
             } else if self.running.contains_key(name) {
                 // It was told to drain. What has not ended by now is killed, as by a supervisor
                 // whose patience is over.
@@ -201,19 +205,37 @@ impl Programs {
                         self.see(HostSeen::Crashed { host: (*name).to_owned() });
                         host.restart()
                     };
-                    self.start(name, &env)?;
+                    self.start_again(name, &env)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Starts as a supervisor does: a gateway that refuses its configuration is started once that
+    /// has changed.
+    fn start_again(&mut self, name: &'static str, env: &Env) -> Result<(), RunError> {
+        match self.start(name, env) {
+            Err(RunError::Config(error)) if name == "gateway" => {
+                self.is_refused = true;
+                self.see(HostSeen::Refused { host: name.to_owned(), error });
+                Ok(())
+            }
+            started => started,
+        }
+    }
+
     /// Changes the gateway's configuration file and has it read again.
     pub(super) fn reload(&mut self, config: &str) -> Result<(), RunError> {
         self.settings.change_gateway(config)?;
-        self.settings.install_config(&self.world.host("gateway").env());
+        let env = self.world.host("gateway").env();
+        self.settings.install_config(&env);
         self.reload.request();
-        Ok(())
+        if std::mem::take(&mut self.is_refused) {
+            self.start_again("gateway", &env)
+        } else {
+            Ok(())
+        }
     }
 
     /// The machines behind a host's name.
