@@ -47,7 +47,7 @@ pub const fn prey(mutant: Mutant) -> Prey {
         Mutant::StaleAccepted => ("every_reject_has_reason", &["shares-every-reject"]),
         Mutant::StaleVerdictForNewTip => ("no_unverified_job", &["prevhash", "reorg"]),
         Mutant::SyncSkipped => ("share_join", &["crash"]),
-        Mutant::TornEndKept => ("programs_stay_up", &["crash", "forward-power-loss"]),
+        Mutant::TornEndKept => ("programs_stay_up", &["crash-again-and-again"]),
         Mutant::VerdictByOrder => ("no_unverified_job", &["prevhash", "reorg", "modes"]),
         Mutant::VerdictIgnored => ("no_unverified_job", &["modes"]),
         Mutant::VerdictWindowTenfold => ("prevhash_switch", &["prevhash"]),
