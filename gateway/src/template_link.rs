@@ -1,14 +1,14 @@
 //! Templates from their source: long polls, and plain polls where those fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway_core::ids::TemplateId;
 use gateway_core::job::{CoinbaseSpec, Template, TemplateTransaction, Work};
 use gateway_core::prevhash::Input;
 use platform::{Offload, Shutdown, offload};
-use templates::client::{Fetched, TemplateAnswer, TemplateClient};
+use templates::client::{Fetched, TemplateAnswer, TemplateClient, TemplateId as WireTemplateId};
 use tokio::sync::mpsc;
 
 use crate::config::Payout;
@@ -25,6 +25,8 @@ pub(crate) struct TemplateLink {
     pub(crate) long_poll: Duration,
     /// Whether its last answer was one; shown to whoever asks how things stand.
     pub(crate) is_up: Arc<AtomicBool>,
+    /// The highest template id given out, whatever source it came from.
+    pub(crate) newest_id: Arc<AtomicU64>,
 }
 
 /// Whom coinbases pay.
@@ -75,7 +77,10 @@ impl TemplateLink {
                     let fresh = template.filter(|answer| latest != Some(answer.template_id));
                     latest = fresh.as_ref().map(|answer| answer.template_id).or(latest);
                     let input = match fresh {
-                        Some(answer) => self.work(answer).await,
+                        Some(mut answer) => {
+                            answer.template_id = self.renumber(answer.template_id);
+                            self.work(answer).await
+                        }
                         None => Some(Input::SourceAlive { confirmed_ago }),
                     };
                     let Some(input) = input else { continue };
@@ -93,6 +98,15 @@ impl TemplateLink {
                 }
             }
         }
+    }
+
+    /// The id of a template that comes after all before it: what the source tells last is newest,
+    /// also where it started again with its clock set back.
+    fn renumber(&self, template_id: WireTemplateId) -> WireTemplateId {
+        let newest = self.newest_id.load(Ordering::Relaxed);
+        let next = template_id.0.max(newest + 1);
+        self.newest_id.store(next, Ordering::Relaxed);
+        WireTemplateId(next)
     }
 
     /// Makes work of a template, away from the event loop: it may have megabytes.

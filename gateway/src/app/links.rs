@@ -17,8 +17,7 @@ use super::settings::switch_settings;
 use super::task_group::TaskGroup;
 use crate::blocks::template_client;
 use crate::config::Config;
-use crate::limits::LONG_POLL_MOST;
-use crate::limits::SWITCH_WAITING_INPUTS;
+use crate::limits::{LONG_POLL_MOST, SWITCH_WAITING_INPUTS};
 use crate::live::Live;
 use crate::switch::SwitchTask;
 use crate::template_link::{Payouts, TemplateLink};
@@ -108,7 +107,7 @@ fn source_link(
     is_up: &Arc<AtomicBool>,
 ) -> impl Fn(&Config, Shutdown) -> BoxedRun + Send + use<> {
     let (client_env, cpu) = (clients.env(&common.env), Arc::clone(&common.env.cpu));
-    let is_up = Arc::clone(is_up);
+    let (is_up, newest_id) = (Arc::clone(is_up), Arc::default());
     move |config, stop| {
         let (gateway, timing) = (&config.gateway, &config.timing);
         let payouts = Payouts::new(gateway.coinbase_tag.clone(), gateway.payout_outputs.clone());
@@ -121,6 +120,7 @@ fn source_link(
             // Several signs of life within the time after which the source counts as gone.
             long_poll: (timing.upstream_stale_max / 3).min(LONG_POLL_MOST),
             is_up: Arc::clone(&is_up),
+            newest_id: Arc::clone(&newest_id),
         };
         Box::pin(link.run(stop))
     }
