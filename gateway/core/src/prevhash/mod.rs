@@ -67,6 +67,8 @@ struct Source {
     heard: Duration,
     available: bool,
     latest: Option<Latest>,
+    /// The latest template passed its judgement when it was too old already.
+    was_too_old: bool,
 }
 
 /// The newest template and its age when it came.
@@ -87,7 +89,7 @@ impl Switch {
             pending: Vec::new(),
             refresh: None,
             proposals: BTreeMap::new(),
-            source: Source { heard: now.mono, available: true, latest: None },
+            source: Source { heard: now.mono, available: true, latest: None, was_too_old: false },
             outputs: VecDeque::new(),
         }
     }
@@ -104,6 +106,9 @@ impl Switch {
                 self.source_heard(now.mono.saturating_sub(confirmed_ago), now);
                 if let Some(latest) = &mut self.source.latest {
                     latest.age_on_arrival = Duration::ZERO;
+                }
+                if std::mem::take(&mut self.source.was_too_old) {
+                    self.offer_latest(now);
                 }
             }
             Input::Verdict { template_id, verdict } => {
@@ -161,6 +166,7 @@ impl Switch {
             return;
         }
         let age = now.unix_ms.saturating_sub(work.template().observed_at_ms);
+        self.source.was_too_old = false;
         self.source.latest =
             Some(Latest { work: Arc::clone(work), age_on_arrival: Duration::from_millis(age) });
         match self.settings.mode {
@@ -228,6 +234,8 @@ impl Switch {
         let at = mutant::pick!(StaleVerdictForNewTip, self.pending.len().checked_sub(1), its);
         let (age, most) = (self.age(template_id, proposal.at, now), self.settings.max_template_age);
         let too_old = at.is_some() && verdict.accepted && age > most;
+        let is_latest = |latest: &Latest| latest.work.template_id() == template_id;
+        self.source.was_too_old |= too_old && self.source.latest.as_ref().is_some_and(is_latest);
         let verdict = Arc::new(if too_old { Verdict::template_stale(age, most) } else { verdict });
         self.shared.note_verdict(template_id, &verdict);
         self.record(Event::TemplateVerdict(TemplateVerdict {
@@ -403,10 +411,17 @@ impl Switch {
 
     /// Offers the latest template again after miners were cut off from it.
     fn resume(&mut self, now: Moment) {
+        if self.published.is_none() {
+            self.offer_latest(now);
+        }
+    }
+
+    /// Offers the latest template again unless it waits for its verdict.
+    fn offer_latest(&mut self, now: Moment) {
         let Some(latest) = &self.source.latest else { return };
         let work = Arc::clone(&latest.work);
         let waits = self.pending.iter().any(|pending| pending.template_id() == work.template_id());
-        if self.published.is_some() || waits || !self.settings.mode.serves_miners() {
+        if waits || !self.settings.mode.serves_miners() {
             return;
         }
         self.note_tip(&work, now);
