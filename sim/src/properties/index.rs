@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Record;
 use crate::actors::observe::{HostSeen, LinkSeen, MinerSeen, NodeSeen, PoolSeen, Seen, ShareClass};
-use crate::scenario::Action;
+use crate::scenario::{Action, DiskMode};
 
 impl<'a> Record<'a> {
     /// Lines of the event stream of this kind.
@@ -88,6 +88,16 @@ impl<'a> Record<'a> {
             })
             .map(|seen| seen.at)
             .collect()
+    }
+
+    /// Whether the gateway's disk was broken at that moment.
+    pub(super) fn disk_is_broken(&self, moment: Duration) -> bool {
+        let steps = self.observations.iter().take_while(|seen| seen.at <= moment);
+        let modes = steps.filter_map(|seen| match &seen.what {
+            Seen::Step(Action::DiskMode { host, mode }) if host == "gateway" => Some(*mode),
+            _ => None,
+        });
+        modes.last().is_some_and(|mode| mode != DiskMode::Ok)
     }
 
     /// When something was done to the world.

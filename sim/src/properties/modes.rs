@@ -12,6 +12,9 @@ pub(super) fn observe_never_gates(record: &Record<'_>) -> Judgement {
     }
     let mut count = 0;
     for (at, line) in record.events("prevhash_switch") {
+        if line["mode"] != Mode::Observe.as_str() {
+            continue;
+        }
         count += 1;
         let outcome = line["outcome"].as_str().unwrap_or_default();
         if !matches!(outcome, "switched" | "superseded") {
@@ -31,6 +34,7 @@ pub(super) fn observe_never_gates(record: &Record<'_>) -> Judgement {
     for (at, line) in record.events("connection_closed") {
         if let Some(reason) = line["reason_code"].as_str()
             && gated.contains(&reason)
+            && record.mode_at(at) == Mode::Observe
         {
             return Err(Judged::fail(at, format!("a connection was closed with {reason}")));
         }
@@ -81,6 +85,9 @@ mod tests {
             .event(closed("shutdown_drain"))
             .check(observe_never_gates, "pass");
         story().mode(Mode::Inline).check(observe_never_gates, "not exercised");
+        // What a switch does after a change of mode is not observe's.
+        let later = json!({ "event": "prevhash_switch", "mode": "inline", "outcome": "rejected" });
+        story().event(later).check(observe_never_gates, "not exercised");
     }
 
     #[test]

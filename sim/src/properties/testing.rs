@@ -63,9 +63,9 @@ impl Story {
 
     /// A switch to `tip` that was seen so long ago and ended now.
     pub(super) fn switch(self, tip: &str, outcome: &str, ago_ms: u64) -> Self {
-        let now = EPOCH_MS + self.now_ms;
+        let (now, mode) = (EPOCH_MS + self.now_ms, self.setting.mode.as_str());
         self.event(json!({
-            "event": "prevhash_switch", "prev_hash": tip, "outcome": outcome,
+            "event": "prevhash_switch", "prev_hash": tip, "outcome": outcome, "mode": mode,
             "tip_seen_at_ms": now - ago_ms, "timestamp_ms": now,
         }))
     }

@@ -40,6 +40,8 @@ pub(super) struct Programs {
     reload: Reload,
     /// The gateway was to start with a configuration that it refuses.
     is_refused: bool,
+    /// Daemons that ended although nobody told them to.
+    died: Vec<&'static str>,
 }
 
 struct Running {
@@ -75,6 +77,7 @@ impl Programs {
             running: BTreeMap::new(),
             reload: Reload::new(),
             is_refused: false,
+            died: Vec::new(),
         }
     }
 
@@ -178,6 +181,7 @@ impl Programs {
             }
             self.running.remove(name);
             self.is_refused &= *name != "gateway";
+            self.died.retain(|died| died != name);
             host.crash(crash).await;
             self.see(HostSeen::Crashed { host: (*name).to_owned() });
         }
@@ -207,6 +211,18 @@ impl Programs {
                     };
                     self.start_again(name, &env)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what died while its disk was broken, as a supervisor does sooner or later.
+    pub(super) fn revive(&mut self, host: &str) -> Result<(), RunError> {
+        for name in hosts_of(host) {
+            if let Some(at) = self.died.iter().position(|died| died == name) {
+                self.died.remove(at);
+                let env = self.world.host(name).env();
+                self.start_again(name, &env)?;
             }
         }
         Ok(())
@@ -285,6 +301,7 @@ impl Programs {
             let Some(Running { task, .. }) = self.running.remove(name) else { continue };
             let error = fault(task.await).unwrap_or_else(|| "without an error".to_owned());
             self.see(HostSeen::Died { host: name.to_owned(), error });
+            self.died.push(name);
         }
     }
 

@@ -27,7 +27,7 @@ use crate::node::host::{Fault, HostOptions};
 use crate::node::{ChainScript, Node, ScriptError, SharedNode};
 use crate::report::progress::Clock;
 use crate::scenario::{
-    Action, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
+    Action, DiskMode, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
 };
 use crate::world::{Crash, EPOCH_UNIX_MS, World};
 
@@ -285,6 +285,9 @@ impl<'a> Story<'a> {
             Action::DiskMode { host, mode } => {
                 for machine in self.programs.machines(host) {
                     faults::break_disk(machine.disk(), *mode);
+                }
+                if *mode == DiskMode::Ok {
+                    self.programs.revive(host)?;
                 }
             }
             Action::ClockJump { host, by_ms } => {
