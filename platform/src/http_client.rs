@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,19 +40,30 @@ pub enum HttpError {
 /// Keeps connections alive between requests and shares them between its clones.
 #[derive(Clone)]
 pub struct HttpClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connector: Connector,
+    executor: Executor,
+    pool: Mutex<Pool>,
+}
+
+/// The idle connections, dropped together: when one of a host that lost its power is dead, so
+/// are the others, and each would cost the next request a timeout.
+#[derive(Clone)]
+struct Pool {
     client: Client<Connector, Full<Bytes>>,
+    generation: u64,
 }
 
 impl HttpClient {
     /// A client on `env`'s network.
     pub fn new(env: &Env) -> Self {
-        let client = Client::builder(Executor(env.tasks.clone()))
-            // Idle connections are timed by a clock that the simulator does not own; the server
-            // ends them instead.
-            .pool_idle_timeout(None)
-            .pool_max_idle_per_host(8)
-            .build(Connector::new(Arc::clone(&env.net)));
-        Self { client }
+        let connector = Connector::new(Arc::clone(&env.net));
+        let executor = Executor(env.tasks.clone());
+        let pool = Mutex::new(Pool::new(&connector, &executor, 0));
+        Self { shared: Arc::new(Shared { connector, executor, pool }) }
     }
 
     /// Sends a request and gathers the whole answer within `timeout`, its body at most
@@ -63,8 +74,9 @@ impl HttpClient {
         timeout: Duration,
         max_body_bytes: usize,
     ) -> Result<Response<Bytes>, HttpError> {
+        let pool = self.shared.pool().clone();
         let exchange = async {
-            let (parts, body) = self.open(request).await?.into_parts();
+            let (parts, body) = pool.request(request).await?.into_parts();
             let body = Limited::new(body, max_body_bytes).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
                     HttpError::TooLarge(max_body_bytes)
@@ -74,15 +86,55 @@ impl HttpClient {
             })?;
             Ok(Response::from_parts(parts, body.to_bytes()))
         };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(HttpError::Timeout(timeout)),
+        let answer = tokio::time::timeout(timeout, exchange).await;
+        let answer = answer.unwrap_or(Err(HttpError::Timeout(timeout)));
+        if let Err(HttpError::Timeout(_) | HttpError::Transport(_)) = &answer {
+            self.shared.renew(pool.generation);
         }
+        answer
     }
 
     /// Sends a request and returns the answer as soon as its header is there, for bodies that
     /// are streams.
     pub async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let pool = self.shared.pool().clone();
+        let answer = pool.request(request).await;
+        if answer.is_err() {
+            self.shared.renew(pool.generation);
+        }
+        answer
+    }
+}
+
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().expect("nobody panics while holding it")
+    }
+
+    /// Forgets the idle connections of the `failed` generation, once.
+    fn renew(&self, failed: u64) {
+        let mut pool = self.pool();
+        if pool.generation == failed {
+            *pool = Pool::new(&self.connector, &self.executor, failed + 1);
+        }
+    }
+}
+
+impl Pool {
+    fn new(connector: &Connector, executor: &Executor, generation: u64) -> Self {
+        let client = Client::builder(executor.clone())
+            // Idle connections are timed by a clock that the simulator does not own; the server
+            // ends them instead.
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(8)
+            .build(connector.clone());
+        Self { client, generation }
+    }
+
+    async fn request(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, HttpError> {

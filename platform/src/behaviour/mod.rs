@@ -30,6 +30,7 @@ macro_rules! network_behaviour {
             a_dropped_accept_loses_no_connection
             big_transfers_arrive_whole_in_both_directions
             http_requests_share_a_connection
+            http_connections_are_forgotten_together
             http_connections_end_with_their_server
         }
     };

@@ -12,7 +12,7 @@ use http::Request;
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http_client::HttpClient;
+use crate::http_client::{HttpClient, HttpError};
 use crate::{Env, Listener, Shutdown, Stream, serve};
 
 /// A server and a client, which may be the same machine.
@@ -245,11 +245,19 @@ fn router() -> Router {
     Router::new().route("/greeting", get(async || "hello"))
 }
 
-async fn greet(client: &HttpClient, address: &str) -> Result<Bytes, crate::http_client::HttpError> {
+async fn greet(client: &HttpClient, address: &str) -> Result<Bytes, HttpError> {
+    greet_within(client, address, Duration::from_secs(20)).await
+}
+
+async fn greet_within(
+    client: &HttpClient,
+    address: &str,
+    limit: Duration,
+) -> Result<Bytes, HttpError> {
     let request = Request::get(format!("http://{address}/greeting"))
         .body(Full::default())
         .expect("the address is valid");
-    client.send(request, Duration::from_secs(20), 100).await.map(http::Response::into_body)
+    client.send(request, limit, 100).await.map(http::Response::into_body)
 }
 
 /// The HTTP client keeps its connection, and the server its task for it.
@@ -264,6 +272,37 @@ pub async fn http_requests_share_a_connection(sides: Sides) {
     }
     assert_eq!(connections.live(), 1);
     tasks.end().await;
+}
+
+/// When one idle connection turns out to be dead, the next request does not try another: as
+/// after a power loss, the two that were there no longer answer, and a new one does.
+pub async fn http_connections_are_forgotten_together(sides: Sides) {
+    async fn answer(stream: &mut Stream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.expect("a request comes"));
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+        stream.write_all(answer).await.expect("it is written");
+    }
+    let (mut listener, address) = sides.listen().await;
+    let client = HttpClient::new(&sides.client);
+    let (mut first, mut second) = (None, None);
+    let both = async {
+        first = Some(listener.accept().await.expect("accepted"));
+        second = Some(listener.accept().await.expect("accepted"));
+        answer(first.as_mut().expect("just accepted")).await;
+        answer(second.as_mut().expect("just accepted")).await;
+    };
+    let (one, other, ()) = tokio::join!(greet(&client, &address), greet(&client, &address), both);
+    assert_eq!(
+        (one.expect("answered"), other.expect("answered")),
+        ("hello".into(), "hello".into())
+    );
+    greet_within(&client, &address, Duration::from_millis(20)).await.expect_err("it is dead");
+    let third = async { answer(&mut listener.accept().await.expect("accepted")).await };
+    let (greeting, ()) = tokio::join!(greet(&client, &address), third);
+    assert_eq!(greeting.expect("it is answered"), "hello");
 }
 
 /// A server that is told to end leaves no task behind, though its clients would stay.
