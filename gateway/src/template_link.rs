@@ -76,16 +76,16 @@ impl TemplateLink {
                     wait_for_next = true;
                     let fresh = template.filter(|answer| latest != Some(answer.template_id));
                     latest = fresh.as_ref().map(|answer| answer.template_id).or(latest);
-                    let input = match fresh {
-                        Some(mut answer) => {
-                            answer.template_id = self.renumber(answer.template_id);
-                            self.work(answer).await
-                        }
-                        None => Some(Input::SourceAlive { confirmed_ago }),
+                    let inputs = match fresh {
+                        Some(answer) => self.news(answer, confirmed_ago).await,
+                        None => vec![Input::SourceAlive {
+                            confirmed_ago: confirmed_ago.unwrap_or_default(),
+                        }],
                     };
-                    let Some(input) = input else { continue };
-                    if self.switch.send(input).await.is_err() {
-                        return;
+                    for input in inputs {
+                        if self.switch.send(input).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 Err(error) => {
@@ -98,6 +98,19 @@ impl TemplateLink {
                 }
             }
         }
+    }
+
+    /// What a template means for the switch; nothing where it is refused. What is new here may
+    /// have been at its source for long and still be right, which the source then says.
+    async fn news(
+        &self,
+        mut answer: TemplateAnswer,
+        confirmed_ago: Option<Duration>,
+    ) -> Vec<Input> {
+        answer.template_id = self.renumber(answer.template_id);
+        let Some(template) = self.work(answer).await else { return Vec::new() };
+        let alive = confirmed_ago.map(|confirmed_ago| Input::SourceAlive { confirmed_ago });
+        std::iter::once(template).chain(alive).collect()
     }
 
     /// The id of a template that comes after all before it: what the source tells last is newest,

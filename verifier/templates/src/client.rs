@@ -79,9 +79,9 @@ impl ClientError {
 pub struct Fetched {
     /// The template; `None`: there is none but that which is known.
     pub template: Option<TemplateAnswer>,
-    /// How long before the answer a node last confirmed the current template; zero where the
-    /// source does not say.
-    pub confirmed_ago: Duration,
+    /// How long before the answer a node last confirmed the current template, where the source
+    /// says so.
+    pub confirmed_ago: Option<Duration>,
 }
 
 /// Asks one template-manager.
@@ -189,9 +189,9 @@ impl TemplateClient {
     }
 }
 
-fn confirmed_ago(headers: &HeaderMap) -> Duration {
+fn confirmed_ago(headers: &HeaderMap) -> Option<Duration> {
     let millis = headers.get(CONFIRMED_AGO_HEADER).and_then(|value| value.to_str().ok());
-    millis.and_then(|millis| millis.parse().ok()).map_or(Duration::ZERO, Duration::from_millis)
+    millis.and_then(|millis| millis.parse().ok()).map(Duration::from_millis)
 }
 
 fn error_message(body: &[u8]) -> String {
