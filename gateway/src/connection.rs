@@ -248,7 +248,10 @@ impl Connection<'_> {
     async fn act(&mut self) -> Option<Close> {
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Block(block) => self.side.blocks.submit(block).await,
+                Output::Block(block) => {
+                    self.outbox.found(&block);
+                    self.side.blocks.submit(block).await;
+                }
                 Output::Send(frames) => {
                     let now = self.side.clock.now().mono;
                     self.outgoing.seal(&frames, &mut self.sealer, now);

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use gateway_core::forward::{ForwardQueue, ForwardShare};
 use gateway_core::ids::InstanceId;
+use gateway_core::session::FoundBlock;
 use gateway_core::{SharedState, prevhash};
 use platform::http_client::HttpClient;
 use platform::tls::{Identity, TlsListener};
@@ -24,7 +25,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigSource};
 use crate::connection::{MinerSide, Serving};
-use crate::encoding::decode_share;
+use crate::encoding::{decode_block, decode_share};
 use crate::forwarder::{ForwardLevel, Forwarder, Pool};
 use crate::http::events::{EventArchive, EventFeed};
 use crate::http::{Api, router};
@@ -161,20 +162,17 @@ impl Common {
         let stops = Stops::default();
         let (level, level_now) = watch::channel(ForwardLevel::default());
         let (forward, forward_inbox) = mpsc::channel(FORWARD_WAITING_SHARES);
+        let unanswered = unanswered_blocks(&recovered);
         let backlog = self.resume(recovered).await;
         let forwarder = self.forwarder(&clients, level, backlog);
         let forwarder = self.spawn(
             "forwarder",
             forwarder.run(forward_inbox, stops.flush.clone(), stops.give_up.clone()),
         );
-        let blocks = Arc::new(BlockSubmitter::new(
-            self.env.clone(),
-            clients.env(&self.env),
-            self.live.clone(),
-            self.clock.clone(),
-            Arc::clone(&self.recorder),
-            stops.give_up.clone(),
-        ));
+        let blocks = self.block_submitter(&clients, &stops);
+        for block in unanswered {
+            blocks.submit(block).await;
+        }
         let Links { up, switch, tasks: mut background } =
             links::start(&self, &clients, &stops.background);
         let admission = Arc::new(Admission::new(&self.live.now().limits));
@@ -217,6 +215,17 @@ impl Common {
             clients,
             servers,
         }
+    }
+
+    fn block_submitter(&self, clients: &TaskGroup, stops: &Stops) -> Arc<BlockSubmitter> {
+        Arc::new(BlockSubmitter::new(
+            self.env.clone(),
+            clients.env(&self.env),
+            self.live.clone(),
+            self.clock.clone(),
+            Arc::clone(&self.recorder),
+            stops.give_up.clone(),
+        ))
     }
 
     fn reloader(
@@ -394,4 +403,17 @@ fn shared(env: &Env, config: &Config, clock: &Clock) -> SharedState {
     // The lower half of a random number is as random as the whole.
     let seed = env.rng.next_u64() as u32;
     SharedState::new(instance, shared_bounds(config), clock.now(), seed)
+}
+
+/// Blocks of an earlier life that no node has answered for good.
+fn unanswered_blocks(recovered: &Recovered) -> Vec<FoundBlock> {
+    let decoded = recovered.blocks.iter().filter_map(|found| {
+        let block = decode_block(&found.block.json);
+        match &block {
+            Some(block) => tracing::warn!(hash = %block.hash, "a block is submitted again"),
+            None => tracing::error!(hash = %found.block.hash, "the log's block cannot be read"),
+        }
+        block
+    });
+    decoded.collect()
 }

@@ -7,10 +7,10 @@ use gateway_core::event::{Event, ShareAccepted};
 use gateway_core::forward::ForwardShare;
 use gateway_core::ids::{JobRef, Receipt};
 use gateway_core::job::JobData;
-use gateway_core::session::AcceptedShare;
+use gateway_core::session::{AcceptedShare, FoundBlock};
 
 use super::MinerSide;
-use crate::encoding::{encode_job, encode_share};
+use crate::encoding::{encode_block, encode_job, encode_share};
 use crate::limits::COMMITS_WAITING;
 use crate::log::{self, Commit, Record};
 
@@ -49,6 +49,12 @@ impl Outbox {
         self.gathered.records.is_empty()
             && self.logging.len() < COMMITS_WAITING
             && self.safe.len() < COMMITS_WAITING
+    }
+
+    /// A block, which goes into the log before its share, so that a crash does not lose it.
+    pub(super) fn found(&mut self, block: &FoundBlock) {
+        mutant::bug!(BlockNotLogged, return);
+        self.gathered.records.push(Record::Block(encode_block(block)));
     }
 
     pub(super) fn accepted(&mut self, share: AcceptedShare) {

@@ -1,8 +1,10 @@
 //! JSON, the one place where the gateway's own data take that form: events, and what pools get.
 
+mod block;
 mod event;
 mod forward;
 pub(crate) mod schema;
 
+pub(crate) use block::{decode_block, encode_block};
 pub(crate) use event::encode_event;
 pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share, parse_pool_answer};

@@ -6,7 +6,8 @@
 //! [`writer`] extends it with group commit, and the event stream is a view of it.
 //!
 //! What makes a share safe: its resend data (`S`) and the data of its job (`J`) come before its
-//! `share_accepted` event in one append, so whoever finds the event finds the rest too.
+//! `share_accepted` event in one append, so whoever finds the event finds the rest too. A found
+//! block (`B`) comes before its share in the same way.
 
 pub mod reader;
 pub mod recovery;
@@ -44,6 +45,15 @@ pub enum Record {
         /// Its `share_accepted` event.
         event: Event,
     },
+    /// A found block, before its share.
+    Block(Block),
+    /// The nodes' final answer to a block.
+    Submitted {
+        /// The block's [`Block::hash`].
+        hash: Arc<str>,
+        /// Its `block_found` event.
+        event: Event,
+    },
     /// The one result of an accepted share.
     Resolved {
         /// The accepted share's id.
@@ -60,6 +70,15 @@ pub struct Event {
     pub name: &'static str,
     /// Its fields: a JSON object with at least one member and without `event`, `schema`, `seq`.
     pub fields: String,
+}
+
+/// A found block: what submits it again after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its hash, as in its `block_found` event.
+    pub hash: Arc<str>,
+    /// The block, as JSON.
+    pub json: Arc<str>,
 }
 
 /// A job by its reference: what a batch of shares says once for all shares of the job.

@@ -10,7 +10,7 @@ use platform::Storage;
 use serde::Deserialize;
 
 use super::segment::{self, Kind, Line};
-use super::{Job, LogError};
+use super::{Block, Job, LogError};
 
 /// What a log holds.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Recovered {
     pub segments: Vec<RecoveredSegment>,
     /// Accepted shares without a result, in the order of their acceptance.
     pub unresolved: Vec<Unresolved>,
+    /// Found blocks without a final answer, in the order of their finding.
+    pub blocks: Vec<UnansweredBlock>,
     /// The hashes of the shares accepted last, oldest first: what a replay is recognised by.
     pub recent_shares: Vec<ShareId>,
     /// What a crash left half written at the end, if anything.
@@ -34,7 +36,7 @@ pub struct RecoveredSegment {
     pub name: String,
     /// Bytes of whole records.
     pub length: u64,
-    /// Shares accepted in it whose results are not in the log.
+    /// Shares accepted in it whose results are not in the log, and blocks without an answer.
     pub unresolved: usize,
 }
 
@@ -48,6 +50,15 @@ pub struct Unresolved {
     /// Its forward object and its job; `None` when the log does not hold both.
     pub resend: Option<(String, Job)>,
     /// Which of [`Recovered::segments`] holds its acceptance.
+    pub segment: usize,
+}
+
+/// A found block that no node has answered for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnansweredBlock {
+    /// What submits it.
+    pub block: Block,
+    /// Which of [`Recovered::segments`] holds it.
     pub segment: usize,
 }
 
@@ -113,6 +124,7 @@ struct Reader {
     jobs: BTreeMap<String, Job>,
     shares: BTreeMap<Arc<str>, (String, Job)>,
     accepted: BTreeMap<Arc<str>, Accepted>,
+    blocks: Vec<UnansweredBlock>,
     order: u64,
     /// The shares accepted last, at most `remembered`.
     recent: VecDeque<ShareId>,
@@ -137,6 +149,10 @@ struct EventFields<'a> {
     share_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     sv2_response: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    hash: Option<Cow<'a, str>>,
+    #[serde(default)]
+    accepted: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +167,12 @@ struct ShareFields<'a> {
 struct JobFields<'a> {
     #[serde(borrow)]
     job_ref: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct BlockFields<'a> {
+    #[serde(borrow)]
+    hash: Cow<'a, str>,
 }
 
 impl Reader {
@@ -205,6 +227,14 @@ impl Reader {
                 let job = Job { job_ref: job_ref.as_str().into(), json: json.into() };
                 self.jobs.insert(job_ref, job);
             }
+            Kind::Block => {
+                let block: BlockFields =
+                    serde_json::from_str(json).map_err(|_| "the block has no hash")?;
+                let block = Block { hash: block.hash.into(), json: json.into() };
+                let segment = self.segments.len() - 1;
+                self.blocks.retain(|known| known.block.hash != block.hash);
+                self.blocks.push(UnansweredBlock { block, segment });
+            }
         }
         Ok(end + 1)
     }
@@ -216,6 +246,10 @@ impl Reader {
             return Err("the event's number is out of order");
         }
         self.next_seq = Some(event.seq + 1);
+        if event.event == "block_found" && event.accepted.is_some() {
+            let hash = event.hash.ok_or("the found block has no hash")?;
+            self.blocks.retain(|known| *known.block.hash != *hash);
+        }
         let Some(event_id) = event.event_id else { return Ok(()) };
         match event.event.as_ref() {
             "share_accepted" if event.sv2_response.as_deref() == Some("success") => {
@@ -248,6 +282,9 @@ impl Reader {
         for accepted in self.accepted.values() {
             self.segments[accepted.segment].unresolved += 1;
         }
+        for found in &self.blocks {
+            self.segments[found.segment].unresolved += 1;
+        }
         let mut unresolved: Vec<(u64, Unresolved)> = std::mem::take(&mut self.accepted)
             .into_iter()
             .map(|(event_id, accepted)| {
@@ -261,6 +298,7 @@ impl Reader {
             next_seq: self.next_seq.unwrap_or(1),
             segments: self.segments,
             unresolved: unresolved.into_iter().map(|(_, share)| share).collect(),
+            blocks: self.blocks,
             recent_shares: self.recent.into(),
             torn: self.torn,
         }

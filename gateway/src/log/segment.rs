@@ -23,6 +23,8 @@ pub enum Kind {
     Share,
     /// A job that shares refer to; private.
     Job,
+    /// What submits a found block again; private.
+    Block,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Event => b'E',
             Self::Share => b'S',
             Self::Job => b'J',
+            Self::Block => b'B',
         }
     }
 
@@ -39,6 +42,7 @@ impl Kind {
             b'E' => Some(Self::Event),
             b'S' => Some(Self::Share),
             b'J' => Some(Self::Job),
+            b'B' => Some(Self::Block),
             _ => None,
         }
     }

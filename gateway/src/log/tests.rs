@@ -78,6 +78,42 @@ async fn shares_without_a_result_are_found_again_with_what_sends_them() {
     assert_eq!(job.json.as_ref(), r#"{"job_ref":"j2"}"#);
 }
 
+fn block_found(hash: &str, accepted: Option<bool>) -> Event {
+    let accepted = accepted.map_or_else(|| "null".to_owned(), |accepted| accepted.to_string());
+    let fields = format!(r#"{{"hash":"{hash}","accepted":{accepted}}}"#);
+    Event { name: "block_found", fields }
+}
+
+fn block(hash: &str) -> Record {
+    Record::Block(Block { hash: hash.into(), json: format!(r#"{{"hash":"{hash}"}}"#).into() })
+}
+
+#[tokio::test]
+async fn blocks_without_a_final_answer_are_found_again_and_keep_their_segment() {
+    let disk = FakeDisk::default();
+    let (log, _) = opened(&disk, settings(1, 0)).await;
+    log.record(vec![block("a"), block("b"), accepted("s", "j")]).await;
+    log.record(vec![resolved("s")]).await;
+    // A drain that ran out of time is no answer.
+    log.record(vec![Record::Event(block_found("a", None))]).await;
+    let submitted = |hash: &str, accepted| Record::Submitted {
+        hash: hash.into(),
+        event: block_found(hash, Some(accepted)),
+    };
+    log.record(vec![submitted("b", false)]).await;
+    log.close().await.unwrap();
+
+    let (log, recovered) = opened(&disk, settings(1, 0)).await;
+    let blocks: Vec<&str> = recovered.blocks.iter().map(|found| &*found.block.hash).collect();
+    assert_eq!((blocks, recovered.blocks[0].segment), (vec!["a"], 0));
+    assert_eq!(recovered.segments.len(), 4);
+    log.record(vec![submitted("a", true)]).await;
+    log.record(vec![Record::Event(block_found("c", None))]).await;
+    log.close().await.unwrap();
+    let recovered = recover(&disk, "log".as_ref(), 9).unwrap();
+    assert_eq!((recovered.blocks.len(), recovered.segments.len()), (0, 1));
+}
+
 #[tokio::test]
 async fn the_shares_accepted_last_are_remembered_whatever_became_of_them() {
     let disk = FakeDisk::default();

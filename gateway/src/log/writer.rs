@@ -13,7 +13,7 @@ use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::segment::{self, Kind};
-use super::{LogError, Record, Recovered, SyncMode};
+use super::{Block, LogError, Record, Recovered, SyncMode};
 use crate::http::events::EventFeed;
 use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_RETRY_PAUSE, LOG_WAITING_BATCHES};
 
@@ -146,8 +146,16 @@ struct Writer {
     next_seq: u64,
     current: Current,
     closed: VecDeque<Closed>,
-    /// Which segment holds the acceptance of a share that has no result yet, by its first event.
-    unresolved: BTreeMap<Arc<str>, u64>,
+    /// Which segment holds the acceptance of a share that has no result yet, or a block that has no
+    /// answer, by its first event.
+    unresolved: BTreeMap<Unanswered, u64>,
+}
+
+/// What keeps its segment.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Unanswered {
+    Share(Arc<str>),
+    Block(Arc<str>),
 }
 
 /// The segment that grows.
@@ -191,11 +199,14 @@ impl Writer {
                 unresolved: segment.unresolved,
             })
             .collect();
-        let unresolved = recovered
-            .unresolved
-            .iter()
-            .map(|share| (Arc::clone(&share.event_id), closed[share.segment].first_seq))
-            .collect();
+        let shares = recovered.unresolved.iter();
+        let shares =
+            shares.map(|share| (Unanswered::Share(Arc::clone(&share.event_id)), share.segment));
+        let blocks = recovered.blocks.iter();
+        let blocks =
+            blocks.map(|found| (Unanswered::Block(Arc::clone(&found.block.hash)), found.segment));
+        let unresolved =
+            shares.chain(blocks).map(|(what, at)| (what, closed[at].first_seq)).collect();
         let last = closed.pop_back();
         let length = recovered.segments.last().map_or(0, |segment| segment.length);
         let last = last.unwrap_or(Closed { first_seq: recovered.next_seq, unresolved: 0 });
@@ -261,17 +272,25 @@ impl Writer {
         for record in batches.iter().flat_map(|batch| &batch.records) {
             let event = match record {
                 Record::Event(event) => event,
+                Record::Block(Block { hash, json }) => {
+                    segment::encode(Kind::Block, json, &mut bytes);
+                    self.keep(Unanswered::Block(Arc::clone(hash)));
+                    continue;
+                }
+                Record::Submitted { hash, event } => {
+                    self.resolve(&Unanswered::Block(Arc::clone(hash)));
+                    event
+                }
                 Record::Accepted { event_id, share, job, event } => {
                     if self.current.jobs.insert(Arc::clone(&job.job_ref)) {
                         segment::encode(Kind::Job, &job.json, &mut bytes);
                     }
                     segment::encode(Kind::Share, share, &mut bytes);
-                    self.unresolved.insert(Arc::clone(event_id), self.current.first_seq);
-                    self.current.unresolved += 1;
+                    self.keep(Unanswered::Share(Arc::clone(event_id)));
                     event
                 }
                 Record::Resolved { event_id, event } => {
-                    self.resolve(event_id);
+                    self.resolve(&Unanswered::Share(Arc::clone(event_id)));
                     event
                 }
             };
@@ -283,8 +302,14 @@ impl Writer {
         (bytes, lines)
     }
 
-    fn resolve(&mut self, event_id: &str) {
-        let Some(first_seq) = self.unresolved.remove(event_id) else { return };
+    fn keep(&mut self, what: Unanswered) {
+        if self.unresolved.insert(what, self.current.first_seq).is_none() {
+            self.current.unresolved += 1;
+        }
+    }
+
+    fn resolve(&mut self, what: &Unanswered) {
+        let Some(first_seq) = self.unresolved.remove(what) else { return };
         if first_seq == self.current.first_seq {
             self.current.unresolved -= 1;
         } else if let Some(segment) =

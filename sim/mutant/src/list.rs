@@ -37,6 +37,8 @@ mutants! {
     AckBeforeLog = "ack-before-log",
     /// An acknowledgement names the share after the last one that is safe.
     AckOfNextShare = "ack-of-next-share",
+    /// A found block is not in the log, and a crash loses it while no node answers.
+    BlockNotLogged = "block-not-logged",
     /// A found block is counted as a share and never submitted.
     BlockNotNoticed = "block-not-noticed",
     /// A found block is given up when the template source does not answer at once.

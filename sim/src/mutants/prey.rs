@@ -19,6 +19,7 @@ pub const fn prey(mutant: Mutant) -> Prey {
         Mutant::AckBeforeLog => ("share_join", &["crash", "forward", "smoke"]),
         Mutant::AckOfNextShare => ("conservation", &["all"]),
         Mutant::BlockNotNoticed => ("block_not_lost", &["smoke"]),
+        Mutant::BlockNotLogged => ("block_not_lost", &["crash-before-the-node-has-the-block"]),
         Mutant::BlockNotRetried => {
             ("block_not_lost", &["shares-blocks-in-a-row", "templates-node-down"])
         }
