@@ -74,7 +74,7 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
 /// What moves a running gateway from outside.
 #[derive(Clone, Default)]
 pub struct Control {
-    /// Drains and ends it.
+    /// Drains and ends it; also cancelled by the gateway once it drains for another reason.
     pub shutdown: Shutdown,
     /// Has it read its configuration again.
     pub reload: Reload,
@@ -132,6 +132,7 @@ async fn run_with(
         Some(error) = fatal.recv() => Some(error),
         ended = parts.log_ended() => Some(ended),
     };
+    shutdown.cancel();
     match &failure {
         None => tracing::info!("draining"),
         Some(error) => tracing::error!(%error, "ending"),

@@ -94,7 +94,8 @@ fn text(file: &Path, env: &Env) -> Result<String, String> {
 type Ended = (&'static str, anyhow::Result<()>);
 
 /// Runs the gateway with its companions. They end after it, so that blocks and verdicts reach their
-/// ends in a drain; where one of them ends first, the gateway drains too.
+/// ends in a drain; where one of them ends first, the gateway drains too. `reload` has the verifier
+/// read its policy again.
 ///
 /// # Errors
 /// What ended the gateway or a companion before its time.
@@ -102,10 +103,11 @@ pub(crate) async fn run_beside(
     plan: Plan,
     env: &Env,
     shutdown: &Shutdown,
+    reload: verifier::Reload,
     gateway: impl Future<Output = Result<(), gateway::Error>>,
 ) -> anyhow::Result<()> {
     let stop = Shutdown::new();
-    let mut companions = start(plan, env, &stop);
+    let mut companions = start(plan, env, &stop, reload);
     let mut gateway = pin!(gateway);
     let early = tokio::select! {
         biased;
@@ -131,7 +133,12 @@ pub(crate) async fn run_beside(
     failed.map_or(Ok(()), Err)
 }
 
-fn start(plan: Plan, env: &Env, stop: &Shutdown) -> Vec<TaskHandle<Ended>> {
+fn start(
+    plan: Plan,
+    env: &Env,
+    stop: &Shutdown,
+    reload: verifier::Reload,
+) -> Vec<TaskHandle<Ended>> {
     let mut started = Vec::new();
     if let Some(config) = plan.templates {
         let run = templates::run(env.clone(), config, stop.clone());
@@ -140,7 +147,7 @@ fn start(plan: Plan, env: &Env, stop: &Shutdown) -> Vec<TaskHandle<Ended>> {
         }));
     }
     if let Some(config) = plan.verifier {
-        let run = verifier::run(env.clone(), config, stop.clone());
+        let run = verifier::run_reloadable(env.clone(), config, stop.clone(), reload);
         started.push(env.tasks.spawn("verifier", async move {
             ("verifier", run.await.map_err(anyhow::Error::from))
         }));

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use gateway::config::LogFormat;
 use gateway::{Config, ConfigSource, Control};
+use platform::Env;
 use platform::real::ServiceManager;
-use platform::{Env, Shutdown};
 use tracing_subscriber::EnvFilter;
 
 use super::companions::{self, CompanionArgs, Plan};
@@ -54,13 +53,13 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     init_logs(&config)?;
     let control = Control::default();
-    let manager = ServiceManager::from_environment().map(Arc::new);
-    drop(env.tasks.spawn("signals", heed_signals(control.clone(), manager.clone())?));
-    if let Some(manager) = manager {
-        drop(env.tasks.spawn("service_manager", report_to(manager, control.started.clone())));
+    let companion_reload = verifier::Reload::new();
+    drop(env.tasks.spawn("signals", heed_signals(control.clone(), companion_reload.clone())?));
+    if let Some(manager) = ServiceManager::from_environment() {
+        drop(env.tasks.spawn("service_manager", report_to(manager, control.clone())));
     }
     let gateway = gateway::run_reloadable(env.clone(), config, source, control.clone());
-    companions::run_beside(plan, &env, &control.shutdown, gateway).await?;
+    companions::run_beside(plan, &env, &control.shutdown, companion_reload, gateway).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,10 +92,11 @@ fn init_logs(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT drain the gateway, SIGHUP has it read its configuration again.
+/// SIGTERM and SIGINT drain the gateway, SIGHUP has it and a verifier in the same process read
+/// their configuration and policy again.
 fn heed_signals(
     control: Control,
-    manager: Option<Arc<ServiceManager>>,
+    verifier: verifier::Reload,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -108,23 +108,36 @@ fn heed_signals(
                 biased;
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => control.reload.request(),
+                _ = hang_up.recv() => {
+                    control.reload.request();
+                    verifier.request();
+                }
             }
-        }
-        if let Some(manager) = manager {
-            manager.stopping();
         }
         control.shutdown.cancel();
     })
 }
 
-/// Tells the service manager of the start, and from then on that the runtime still runs tasks.
-async fn report_to(manager: Arc<ServiceManager>, started: Shutdown) {
-    started.cancelled().await;
+/// Tells the service manager of the start and of the drain, whoever asked for it, and all along
+/// that the runtime still runs tasks.
+async fn report_to(manager: ServiceManager, control: Control) {
+    control.started.cancelled().await;
     manager.ready();
-    let Some(interval) = manager.watchdog_interval() else { return };
+    let (interval, mut is_stopping) = (manager.watchdog_interval(), false);
     loop {
-        manager.alive();
-        tokio::time::sleep(interval).await;
+        let alive = async {
+            match interval {
+                Some(interval) => tokio::time::sleep(interval).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = control.shutdown.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                manager.stopping();
+            }
+            () = alive => manager.alive(),
+        }
     }
 }
