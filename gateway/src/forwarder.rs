@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use gateway_core::event::ShareForwardResult;
@@ -177,10 +177,9 @@ impl Pool {
             Err(error) => return Answer::Transport(error.to_string()),
         };
         let status = answer.status().as_u16();
-        let retry_after_secs = answer
-            .headers()
-            .get(http::header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = answer.headers().get(http::header::RETRY_AFTER);
+        let retry_after_secs =
+            retry_after.and_then(|value| retry_after_secs(value.to_str().ok()?.trim(), now_ms));
         if status == 200 {
             return match parse_pool_answer(answer.body()) {
                 Ok(results) => Answer::Results(results),
@@ -189,6 +188,16 @@ impl Pool {
         }
         Answer::Status { status, retry_after_secs, detail: excerpt(answer.body()) }
     }
+}
+
+/// The wait that a pool asks for: a number of seconds, or the date until when (RFC 9110, section
+/// 10.2.3). A date is read by the clock of the machine, so a clock that is wrong makes it a longer
+/// or a shorter wait; the queue bounds both.
+fn retry_after_secs(value: &str, now_ms: u64) -> Option<u64> {
+    value.parse().ok().or_else(|| {
+        let until = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(until.saturating_sub(Duration::from_millis(now_ms)).as_secs_f64().ceil() as u64)
+    })
 }
 
 /// The beginning of an answer, for people.
@@ -210,7 +219,23 @@ fn sign(secret: &SecretString, now_ms: u64, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case::seconds("120", Some(120))]
+    #[case::date("Sun, 06 Nov 1994 08:49:37 GMT", Some(7))]
+    #[case::older_form_of_a_date("Sunday, 06-Nov-94 08:49:37 GMT", Some(7))]
+    #[case::date_that_has_passed("Sun, 06 Nov 1994 08:49:00 GMT", Some(0))]
+    #[case::nonsense("soon", None)]
+    #[case::negative("-1", None)]
+    fn a_pool_asks_for_a_wait_in_seconds_or_until_a_date(
+        #[case] value: &str,
+        #[case] expected: Option<u64>,
+    ) {
+        assert_eq!(retry_after_secs(value, 784_111_770_500), expected);
+    }
 
     #[test]
     fn the_signature_is_what_other_tools_compute() {
