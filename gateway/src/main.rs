@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::cli::files::{self, GenKeysArgs, GenTlsArgs, ReferenceArgs};
 use crate::cli::serve::{self, RunArgs};
 use crate::cli::status::{self, StatusArgs, TargetArgs};
+use crate::cli::top;
 
 /// The Stratum V2 mining gateway.
 #[derive(Parser)]
@@ -43,7 +44,7 @@ async fn main() -> ExitCode {
         None => serve::run(&cli.run).await,
         Some(Verb::Run(args)) => serve::run(&args).await,
         Some(Verb::Status(args)) => status::status(&args).await,
-        Some(Verb::Top(args)) => status::top(&args).await,
+        Some(Verb::Top(args)) => top::top(&args).await,
         Some(Verb::GenKeys(args)) => files::gen_keys(&args),
         Some(Verb::GenTls(args)) => files::gen_tls(&args),
         Some(Verb::Reference(args)) => files::write_reference(&args),

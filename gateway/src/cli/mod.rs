@@ -4,4 +4,5 @@ pub(crate) mod companions;
 pub(crate) mod files;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod top;
 mod view;

@@ -1,6 +1,5 @@
-//! `gateway status` and `gateway top`: what a running gateway says of itself.
+//! `gateway status`: what a running gateway says of itself.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,9 +17,6 @@ use super::view;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-const REFRESH: Duration = Duration::from_secs(1);
-/// Workers that `top` looks at; it shows the strongest of them.
-const WORKERS: usize = 1000;
 
 #[derive(Args)]
 pub(crate) struct TargetArgs {
@@ -54,33 +50,15 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows the report and the strongest workers, again every second, until it is interrupted.
-pub(crate) async fn top(args: &TargetArgs) -> anyhow::Result<ExitCode> {
-    const CLEAR: &str = "\x1b[H\x1b[2J";
-    let gateway = Target::new(args)?;
-    loop {
-        let screen = match gateway.get("/api/v1/status").await {
-            Ok(report) => {
-                let workers = gateway.get(&format!("/api/v1/workers?limit={WORKERS}")).await?;
-                view::status(&report) + &view::workers(&workers)
-            }
-            // It says so instead of showing what was true before.
-            Err(error) => format!("{}\n", platform::in_full(error.as_ref())),
-        };
-        let mut out = std::io::stdout();
-        write!(out, "{CLEAR}{screen}").and_then(|()| out.flush())?;
-        tokio::time::sleep(REFRESH).await;
-    }
-}
-
-struct Target {
+/// A running gateway that is asked over HTTP.
+pub(super) struct Target {
     http: HttpClient,
     url: String,
     key: Option<zeroize::Zeroizing<String>>,
 }
 
 impl Target {
-    fn new(args: &TargetArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &TargetArgs) -> anyhow::Result<Self> {
         let env: Env = platform::real::env();
         let key = match &args.api_key_file {
             Some(path) => {
@@ -94,7 +72,7 @@ impl Target {
         Ok(Self { http: HttpClient::new(&env), url, key })
     }
 
-    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let uri = format!("{}{path}", self.url);
         let mut request = Request::get(&uri);
         if let Some(key) = &self.key {

@@ -4,9 +4,6 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Workers shown.
-const STRONGEST: usize = 20;
-
 /// The report of `/api/v1/status`.
 pub(super) fn status(report: &Value) -> String {
     let mut text = String::new();
@@ -44,26 +41,6 @@ pub(super) fn status(report: &Value) -> String {
         ["shares_queued", "posts_in_flight", "blocks_in_submission"].map(|name| &report[name]);
     line("on its way", format!("{shares} shares, {posts} posts, {blocks} blocks"));
     line("log", word("log"));
-    text
-}
-
-/// The strongest of the workers of `/api/v1/workers`.
-pub(super) fn workers(page: &Value) -> String {
-    let rate = |worker: &Value| worker["hash_rate"]["five_minutes"].as_f64().unwrap_or_default();
-    let mut workers: Vec<&Value> = page["workers"].as_array().into_iter().flatten().collect();
-    workers.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
-    let mut text = format!("\n{:<32} {:>14}\n", "worker", "5 min");
-    for worker in workers.into_iter().take(STRONGEST) {
-        // A worker's name must not move the cursor.
-        let name: String = worker["worker_id"]
-            .as_str()
-            .unwrap_or("?")
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
-        writeln!(text, "{name:<32} {:>14}", hash_rate(rate(worker)))
-            .expect("a String takes any text");
-    }
     text
 }
 
@@ -126,7 +103,8 @@ fn duration(ms: u64) -> String {
     }
 }
 
-fn hash_rate(hashes_per_second: f64) -> String {
+/// A hash rate with its unit.
+pub(super) fn hash_rate(hashes_per_second: f64) -> String {
     let units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
     let mut rate = hashes_per_second;
     let mut unit = units[0];
@@ -140,25 +118,27 @@ fn hash_rate(hashes_per_second: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(super) fn sample() -> Value {
+    serde_json::json!({
+        "instance": "gateway", "version": "1.0.0", "mode": "inline", "uptime_ms": 3_725_000,
+        "draining": false, "ready": false, "missing": ["verifier"], "log": "writing",
+        "connections": 2, "channels": 3,
+        "hash_rate": { "one_minute": 1.5e12, "five_minutes": 999.0, "one_hour": 0.0 },
+        "submissions": { "success": 7, "share_replay_detected": 2, "stale_job_submission": 1 },
+        "template": null,
+        "last_switch": { "outcome": "switched", "prev_hash": "00000000000000000000abcdef012345",
+            "ended_after_ms": 12.5 },
+        "shares_queued": 0, "posts_in_flight": 1, "blocks_in_submission": 0,
+        "escape_hatches": ["VELDRA_ALLOW_PLAINTEXT"],
+    })
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     #[test]
     fn a_report_reads_well() {
-        let report = json!({
-            "instance": "gateway", "version": "1.0.0", "mode": "inline", "uptime_ms": 3_725_000,
-            "draining": false, "ready": false, "missing": ["verifier"], "log": "writing",
-            "connections": 2, "channels": 3,
-            "hash_rate": { "one_minute": 1.5e12, "five_minutes": 999.0, "one_hour": 0.0 },
-            "submissions": { "success": 7, "share_replay_detected": 2, "stale_job_submission": 1 },
-            "template": null,
-            "last_switch": { "outcome": "switched", "prev_hash": "00000000000000000000abcdef012345",
-                "ended_after_ms": 12.5 },
-            "shares_queued": 0, "posts_in_flight": 1, "blocks_in_submission": 0,
-            "escape_hatches": ["VELDRA_ALLOW_PLAINTEXT"],
-        });
         let expected = "\
 gateway      inline · NOT READY · up 1 h 2 min · 1.0.0
 HATCHES      OPEN: VELDRA_ALLOW_PLAINTEXT
@@ -171,16 +151,6 @@ last switch  switched to abcdef012345 after 12.5 ms
 on its way   0 shares, 1 posts, 0 blocks
 log          writing
 ";
-        assert_eq!(status(&report), expected);
-    }
-
-    #[test]
-    fn the_strongest_workers_come_first_and_names_are_only_text() {
-        let worker = |name: &str, rate: f64| json!({ "worker_id": name, "hash_rate": { "five_minutes": rate } });
-        let page = json!({ "workers": [worker("weak", 1.0), worker("stro\u{1b}[2Jng", 5e6)] });
-        let text = workers(&page);
-        let rows: Vec<&str> = text.lines().skip(2).collect();
-        assert!(rows[0].starts_with("stro[2Jng ") && rows[0].ends_with("5.00 MH/s"), "{text:?}");
-        assert!(rows[1].starts_with("weak "), "{text:?}");
+        assert_eq!(status(&sample()), expected);
     }
 }
