@@ -79,9 +79,8 @@ pub(super) fn programs_stay_up(record: &Record<'_>) -> Judgement {
     for seen in record.observations {
         match &seen.what {
             Seen::Host(HostSeen::Started { .. }) => count += 1,
-            // On a broken disk there is nothing to start from.
             Seen::Host(HostSeen::Died { host, .. })
-                if host == "gateway" && record.disk_is_broken(seen.at) => {}
+                if host == "gateway" && had_no_disk(record, seen.at) => {}
             Seen::Host(HostSeen::Died { host, error }) => {
                 return Err(Judged::fail(seen.at, format!("{host} ended by itself: {error}")));
             }
@@ -92,6 +91,13 @@ pub(super) fn programs_stay_up(record: &Record<'_>) -> Judgement {
         }
     }
     Ok(Judged::of(count, "programs started"))
+}
+
+/// Whether there was nothing to start from: the disk was broken when the gateway ended, or so
+/// shortly before that it ended of it. The supervisor looks four times a second.
+fn had_no_disk(record: &Record<'_>, noted: Duration) -> bool {
+    let given_up = noted.saturating_sub(Duration::from_millis(500));
+    record.disk_is_broken(noted) || record.disk_is_broken(given_up)
 }
 
 /// Programs that drained left no task, connection or listener behind.

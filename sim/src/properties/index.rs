@@ -74,9 +74,15 @@ impl<'a> Record<'a> {
 
     /// The gateway's mode at that moment: what it was set up with, or changed to since.
     pub(super) fn mode_at(&self, moment: Duration) -> Mode {
-        let changes = self.events("mode_changed").take_while(|(at, _)| *at <= moment);
-        let last = changes.last().and_then(|(_, line)| line["to"].as_str()?.parse().ok());
-        last.unwrap_or(self.setting.mode)
+        // A change while the gateway was down has no event of its own.
+        let told = self.all_events().filter_map(|(read, line)| {
+            let (at, key) = match line["event"].as_str() {
+                Some("mode_changed") => (self.told_at(read, line), "to"),
+                _ => (read, "mode"),
+            };
+            line[key].as_str().filter(|_| at <= moment)
+        });
+        told.last().and_then(|mode| mode.parse().ok()).unwrap_or(self.setting.mode)
     }
 
     /// When the gateway was killed.
@@ -104,6 +110,11 @@ impl<'a> Record<'a> {
     pub(super) fn steps(&self) -> Vec<Duration> {
         let steps = self.observations.iter().filter(|seen| matches!(seen.what, Seen::Step(_)));
         steps.map(|seen| seen.at).collect()
+    }
+
+    /// When a line's event happened by its own word; when it was read, where it does not say.
+    pub(super) fn told_at(&self, read: Duration, line: &Value) -> Duration {
+        self.virtual_time(read, &line["timestamp_ms"]).map_or(read, |told| told.min(read))
     }
 
     /// A time of the gateway's wall clock, in a line that came at `at`, as virtual time of the run.

@@ -174,19 +174,24 @@ pub(super) fn within(
     record: &Record<'_>,
 ) -> Judgement {
     let mut count = 0;
+    let at = |seen: &Observation| match &seen.what {
+        // It may have been read late.
+        Seen::Event(line) => record.told_at(seen.at, line),
+        _ => seen.at,
+    };
     for start in record.observations.iter().filter(|seen| after.is(seen)) {
-        let next = record
-            .observations
-            .iter()
-            .find(|seen| seen.at >= start.at && !std::ptr::eq(*seen, start) && event.is(seen));
-        let Some(next) = next else {
-            let what = format!("no {event} after {after}");
-            return Err(Judged::fail(start.at + max, what));
+        let from = at(start);
+        let follows = |seen: &&Observation| {
+            seen.at >= start.at && !std::ptr::eq(*seen, start) && event.is(seen) && at(seen) >= from
         };
-        let took = next.at - start.at;
+        let Some(next) = record.observations.iter().find(follows) else {
+            let what = format!("no {event} after {after}");
+            return Err(Judged::fail(from + max, what));
+        };
+        let took = at(next) - from;
         if took < min || took > max {
             let what = format!("{event} came {} ms after {after}", took.as_micros() as f64 / 1e3);
-            return Err(Judged::fail(next.at, what));
+            return Err(Judged::fail(at(next), what));
         }
         count += 1;
     }

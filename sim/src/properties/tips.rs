@@ -264,8 +264,10 @@ pub(super) fn one_active_prevhash(record: &Record<'_>) -> Judgement {
 
 /// No share is accepted on a tip that the node left longer ago than the hold allows.
 pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
-    let bound = record.setting.stale_hold + PUNCTUALITY + TEMPLATE_TRANSIT + record.setting.transit;
-    let blind_from = first_template_fault(record);
+    let transit = TEMPLATE_TRANSIT + record.setting.transit;
+    let bound = record.setting.stale_hold + PUNCTUALITY + transit;
+    // News that left shortly before may be lost on its way.
+    let blind_from = first_template_fault(record).saturating_sub(transit);
     let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
     let tips = record.tips();
     for (index, (_, tip)) in tips.iter().enumerate() {
@@ -315,8 +317,12 @@ pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
     let Some((_, tip)) = tips.iter().rfind(|(at, _)| *at <= settled) else {
         return Ok(Judged::of(0, "tips"));
     };
-    if record.mode_at(settled) == Mode::Inline && is_refused(record, tip) {
-        return Ok(Judged::of(0, "tips that may be mined on"));
+    match record.mode_at(settled) {
+        Mode::Inline if is_refused(record, tip) => {
+            return Ok(Judged::of(0, "tips that may be mined on"));
+        }
+        Mode::Shadow => return Ok(Judged::of(0, "miners served")),
+        Mode::Inline | Mode::Observe => {}
     }
     let mut on: BTreeMap<u32, &str> = BTreeMap::new();
     for (_, miner, seen) in record.miners().take_while(|(at, ..)| *at <= settled) {

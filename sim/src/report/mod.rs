@@ -90,6 +90,9 @@ pub fn json(report: &Report) -> String {
 /// The command that runs this very run again.
 pub fn replay_command(report: &Report) -> String {
     let header = &report.header;
+    if header.parameters.contains_key(crate::sweep::STORM) {
+        return format!("cargo sim replay {}@{}", header.seed, header.scenario);
+    }
     let node = match header.node.kind.as_str() {
         "" => String::new(),
         kind => format!(" --node {kind}"),
@@ -132,6 +135,10 @@ mod tests {
               replay: cargo sim run prevhash-verifier-dark --seed 77 --node replay"]
         );
         assert!(fail_lines(&sample::passing()).is_empty());
+        let mut stormy = sample::failing();
+        stormy.header.parameters.insert(crate::sweep::STORM.to_owned(), "storm".to_owned());
+        let line = &fail_lines(&stormy)[0];
+        assert!(line.ends_with("replay: cargo sim replay 77@prevhash-verifier-dark"), "{line}");
     }
 
     #[test]

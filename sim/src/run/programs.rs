@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::actors::observe::{HostSeen, Recorder, Seen};
 use crate::actors::pool::{self, Ledger, PoolConfig};
 use crate::actors::verdict_link::{self, Behaviour};
+use crate::disk::DiskFaults;
 use crate::node::SharedNode;
 use crate::node::host::{self, HostOptions};
 use crate::scenario::{Loss, PoolMode};
@@ -109,7 +110,8 @@ impl Programs {
         let task = match name {
             "gateway" => {
                 let config = self.settings.gateway_config(env)?;
-                let (source, reload) = (self.settings.install_config(env), Reload::new());
+                let (source, reload) =
+                    (self.settings.install_config(&self.world.host("gateway")), Reload::new());
                 self.reload = reload.clone();
                 env.tasks.spawn("gateway", async move {
                     let control = Control { shutdown: stop, reload, ..Control::default() };
@@ -216,18 +218,6 @@ impl Programs {
         Ok(())
     }
 
-    /// Starts what died while its disk was broken, as a supervisor does sooner or later.
-    pub(super) fn revive(&mut self, host: &str) -> Result<(), RunError> {
-        for name in hosts_of(host) {
-            if let Some(at) = self.died.iter().position(|died| died == name) {
-                self.died.remove(at);
-                let env = self.world.host(name).env();
-                self.start_again(name, &env)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Starts as a supervisor does: a gateway that refuses its configuration is started once that
     /// has changed.
     fn start_again(&mut self, name: &'static str, env: &Env) -> Result<(), RunError> {
@@ -244,11 +234,11 @@ impl Programs {
     /// Changes the gateway's configuration file and has it read again.
     pub(super) fn reload(&mut self, config: &str) -> Result<(), RunError> {
         self.settings.change_gateway(config)?;
-        let env = self.world.host("gateway").env();
-        self.settings.install_config(&env);
+        let host = self.world.host("gateway");
+        self.settings.install_config(&host);
         self.reload.request();
         if std::mem::take(&mut self.is_refused) {
-            self.start_again("gateway", &env)
+            self.start_again("gateway", &host.env())
         } else {
             Ok(())
         }
@@ -289,8 +279,9 @@ impl Programs {
         });
     }
 
-    /// Writes down which daemons ended although nobody told them to.
-    pub(super) async fn note_deaths(&mut self) {
+    /// Writes down which daemons ended although nobody told them to, and starts again, as a
+    /// supervisor does, those whose disk is whole.
+    pub(super) async fn supervise(&mut self) -> Result<(), RunError> {
         for name in DAEMONS {
             let died = self.running.get(name).is_some_and(|running| {
                 !running.shutdown.is_cancelled() && self.world.host(name).live_tasks() == 0
@@ -303,6 +294,12 @@ impl Programs {
             self.see(HostSeen::Died { host: name.to_owned(), error });
             self.died.push(name);
         }
+        let is_whole = |name: &&str| self.world.host(name).disk().faults() == DiskFaults::default();
+        for name in self.died.extract_if(.., |name| is_whole(name)).collect::<Vec<_>>() {
+            let env = self.world.host(name).env();
+            self.start_again(name, &env)?;
+        }
+        Ok(())
     }
 
     /// Writes down how much each daemon holds.

@@ -27,7 +27,7 @@ use crate::node::host::{Fault, HostOptions};
 use crate::node::{ChainScript, Node, ScriptError, SharedNode};
 use crate::report::progress::Clock;
 use crate::scenario::{
-    Action, DiskMode, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
+    Action, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
 };
 use crate::world::{Crash, EPOCH_UNIX_MS, World};
 
@@ -94,11 +94,11 @@ pub(super) async fn live(
     story.start_reader();
     story.start_miners();
     for (index, step) in plan.steps.iter().enumerate() {
-        story.wait_until(step.at, clock).await;
+        story.wait_until(step.at, clock).await?;
         tracing::debug!(index, action = %step.action, "step");
         story.act(&step.action).await?;
     }
-    story.wait_until(plan.duration, clock).await;
+    story.wait_until(plan.duration, clock).await?;
     story.end().await;
     story.recorder.record(Seen::Output { source: "the log".to_owned(), text: logs.text() });
     if let Some(fault) = story.node.fault() {
@@ -125,7 +125,7 @@ pub(super) async fn entertain<T>(
     set_up_links(&world, scenario)?;
     let mut story = Story::begin(world, scenario, plan, node)?;
     story.programs.start_all()?;
-    story.wait_until(WARM_UP, &Clock::default()).await;
+    story.wait_until(WARM_UP, &Clock::default()).await?;
     let guest = Guest {
         env: story.world.host("guest").env(),
         address: "gateway:3333".to_owned(),
@@ -139,7 +139,7 @@ pub(super) async fn entertain<T>(
             outcome = &mut visit => break outcome,
             () = tokio::time::sleep(NODE_TICK) => {
                 story.chain.set_time(&mut story.node, story.world.unix_ms() / 1000)?;
-                story.programs.note_deaths().await;
+                story.programs.supervise().await?;
             }
         }
     };
@@ -246,19 +246,19 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn wait_until(&mut self, at: Duration, clock: &Clock) {
+    async fn wait_until(&mut self, at: Duration, clock: &Clock) -> Result<(), RunError> {
         let at = self.recorder.start() + at;
         loop {
             clock.set(self.recorder.elapsed().as_millis() as u64);
             let next = tokio::time::Instant::now() + TICK;
             tokio::time::sleep_until(next.min(at)).await;
-            self.programs.note_deaths().await;
+            self.programs.supervise().await?;
             if self.recorder.elapsed() >= self.next_look {
                 self.next_look += LOOK;
                 self.programs.note_load();
             }
             if next >= at {
-                return;
+                return Ok(());
             }
         }
     }
@@ -285,9 +285,6 @@ impl<'a> Story<'a> {
             Action::DiskMode { host, mode } => {
                 for machine in self.programs.machines(host) {
                     faults::break_disk(machine.disk(), *mode);
-                }
-                if *mode == DiskMode::Ok {
-                    self.programs.revive(host)?;
                 }
             }
             Action::ClockJump { host, by_ms } => {

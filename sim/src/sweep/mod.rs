@@ -45,6 +45,8 @@ pub enum Weather {
     Storm,
 }
 
+/// The parameter that a plan has whose faults a sweep drew: its seed alone plays it only there.
+pub const STORM: &str = "sweep.weather";
 /// One in so many seeds plays the scenario as it is written.
 const AS_WRITTEN: u64 = 4;
 /// No fault is in force for so long before the end of a storm.
@@ -79,6 +81,7 @@ impl Case {
         plan.faults.extend(faults);
         plan.faults.sort_by_key(|fault| fault.at);
         plan.arrange();
+        plan.parameters.insert(STORM.to_owned(), "storm".to_owned());
         Self::judged_in(scenario, plan, Weather::Storm)
     }
 
