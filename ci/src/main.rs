@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)] // A build tool: it lives outside the simulated world.
 
+mod bench;
 mod mutants;
 mod steps;
 mod tidy;
@@ -49,6 +50,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Counts the instructions of the hot paths and holds them to the baseline.
+    Bench(bench::BenchArgs),
     /// The rules no compiler checks: dependency graph, sizes, banned text.
     Tidy,
     /// Makes a real regtest node available, or says why there is none.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Verb::FuzzSmoke { seconds } => steps::fuzz_smoke(&root, seconds),
         Verb::Nightly { minutes } => steps::nightly(&root, minutes),
         Verb::Mutants { arguments } => mutants::run(&root, &arguments),
+        Verb::Bench(arguments) => bench::run(&root, &arguments),
         Verb::Tidy => tidy::check(&root),
         Verb::Node => steps::node(&root),
     };

@@ -12,6 +12,9 @@ use crate::{mutants, tidy};
 /// How long the gate tries each fuzz target.
 const GATE_FUZZ_SECONDS: u64 = 10;
 
+/// What holds tests: everything but the benches, which Valgrind runs (`cargo ci bench`).
+const TESTED: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
+
 /// Everything a change must pass.
 pub(crate) fn test(root: &Path) -> Result<()> {
     let begun = Instant::now();
@@ -20,7 +23,8 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     step("tidy", || tidy::check(root))?;
     ensure_nextest(root)?;
     build(root)?;
-    cargo(root, "tests", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])?;
+    let tests = [&["nextest", "run", "--no-fail-fast"][..], &TESTED].concat();
+    cargo(root, "tests", &tests)?;
     cargo(root, "doc tests", &["test", "--workspace", "--doc", "--quiet"])?;
     let node = if node(root).is_ok() { "bitcoind" } else { "replay" };
     sim(root, "scenarios against their goldens", &["run", "all", "--node", node])?;
@@ -49,7 +53,9 @@ pub(crate) fn fuzz_smoke(root: &Path, seconds: u64) -> Result<()> {
 fn mutations(root: &Path) -> Result<()> {
     step("mutated templates", || {
         let status = Command::new("cargo")
-            .args(["nextest", "run", "--workspace", "--all-targets", "-E", "test(mutation)"])
+            .args(["nextest", "run"])
+            .args(TESTED)
+            .args(["-E", "test(mutation)"])
             .env("ASSAY_MUTATIONS", "10000")
             .current_dir(root)
             .status()

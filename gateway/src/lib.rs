@@ -12,7 +12,7 @@ mod board;
 mod clock;
 pub mod config;
 mod connection;
-mod encoding;
+pub mod encoding;
 #[cfg(test)]
 mod fake_disk;
 mod forwarder;

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::log;
 
 /// The event in the form that the log numbers.
-pub(crate) fn encode_event(event: &Event) -> log::Event {
+pub fn encode_event(event: &Event) -> log::Event {
     let fields = match event {
         Event::ShareAccepted(event) => share_accepted(event),
         Event::ShareForwardResult(event) => share_forward_result(event),

@@ -6,5 +6,5 @@ mod forward;
 pub(crate) mod schema;
 
 pub(crate) use block::{decode_block, encode_block};
-pub(crate) use event::encode_event;
+pub use event::encode_event;
 pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share, parse_pool_answer};
