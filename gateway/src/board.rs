@@ -1,8 +1,9 @@
 //! What the switch says to all connections at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use gateway_core::prevhash::{Disconnect, Publication};
+use gateway_core::prevhash::{Disconnect, Publication, PublicationKind};
 use gateway_core::session;
 use tokio::sync::broadcast;
 
@@ -19,6 +20,16 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    /// When it was decided to switch to a new tip, if this says so.
+    pub(crate) fn new_tip_decided(&self) -> Option<Duration> {
+        match self {
+            Self::Work(publication) if publication.kind == PublicationKind::NewTip => {
+                Some(publication.published.mono)
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn into_input(self) -> session::Input<'static> {
         match self {
             Self::Work(publication) => session::Input::Work(publication),

@@ -4,7 +4,13 @@ mod handshake;
 mod outbox;
 mod outgoing;
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use gateway_core::event::{ConnectionClosed, Event};
 use gateway_core::forward::ForwardShare;
@@ -14,7 +20,7 @@ use gateway_core::session::{self, Close, Output, Session};
 use gateway_core::{Moment, SharedState};
 use platform::{Entropy, Stream};
 use sv2_noise::{FrameDecoder, FrameError, Sealer};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 
@@ -23,7 +29,7 @@ use self::outgoing::Outgoing;
 use crate::admission::Place;
 use crate::blocks::BlockSubmitter;
 use crate::board::{Board, Signal};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::limits::{CLOSING_WRITE, MINER_READ_BYTES};
 use crate::metrics::Metrics;
 use crate::noise_identity::NoiseIdentity;
@@ -49,7 +55,7 @@ pub(crate) struct Serving {
     pub(crate) settings: Arc<session::Settings>,
     /// Absent where miners are served in plaintext.
     pub(crate) identity: Option<NoiseIdentity>,
-    pub(crate) handshake_timeout: std::time::Duration,
+    pub(crate) handshake_timeout: Duration,
 }
 
 /// How a connection ended; without a reason the miner left.
@@ -82,7 +88,9 @@ pub(crate) async fn serve(
         drop(side.blocks.env.tasks.spawn("leaked", std::future::pending::<()>()))
     );
     let serving = Arc::clone(&side.serving.borrow());
-    let (end, tip, outbox) = match handshake::accept(&serving, &side.rng, &mut stream).await {
+    // In a box, so that the connection does not carry the handshake's memory along for ever.
+    let shaken = Box::pin(handshake::accept(&serving, &side.rng, &mut stream)).await;
+    let (end, tip, outbox) = match shaken {
         Ok(transport) => {
             let (sealer, opener) = transport.split();
             let decoder = FrameDecoder::new(opener, serving.settings.max_frame_bytes);
@@ -95,9 +103,10 @@ pub(crate) async fn serve(
                 session,
                 decoder,
                 sealer,
-                incoming: vec![0; MINER_READ_BYTES].into(),
                 outgoing: Outgoing::default(),
                 outbox,
+                alarm: side.clock.alarm(),
+                new_tip_decided: None,
                 tip_before_end: None,
             };
             let end = connection.run(&mut stream, standing, signals).await;
@@ -140,10 +149,11 @@ struct Connection<'a> {
     session: Session,
     decoder: FrameDecoder,
     sealer: Sealer,
-    /// What the socket is read into.
-    incoming: Box<[u8]>,
     outgoing: Outgoing,
     outbox: Outbox,
+    alarm: Alarm,
+    /// When the tip was decided for that is among the bytes to be written.
+    new_tip_decided: Option<Duration>,
     /// The tip the miner was on when it was told to go.
     tip_before_end: Option<bitcoin::BlockHash>,
 }
@@ -161,14 +171,17 @@ impl Connection<'_> {
             }
         }
         loop {
-            let end = match self.turn(stream, &mut signals).await {
-                Ok(None) => None,
-                Ok(Some(close)) => return self.finish(stream, close).await,
-                Err(end) => Some(end),
+            let turn = match self.write_at_once(stream).await {
+                Ok(()) => self.turn(stream, &mut signals).await,
+                Err(end) => Err(end),
             };
-            if let Some(end) = end {
-                self.tip_before_end = self.session.tip();
-                return end;
+            match turn {
+                Ok(None) => {}
+                Ok(Some(close)) => return self.finish(stream, close).await,
+                Err(end) => {
+                    self.tip_before_end = self.session.tip();
+                    return end;
+                }
             }
             if let Some(detail) = self.outgoing.complaint(self.side.clock.now().mono) {
                 self.tip_before_end = self.session.tip();
@@ -177,18 +190,55 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits for whatever happens first, and acts on it. What was written before is sent in one
-    /// piece.
+    /// Writes what a turn brought in one piece, as far as the socket takes it without waiting.
+    async fn write_at_once(&mut self, stream: &mut Stream) -> Result<(), End> {
+        if self.outgoing.bytes().is_empty() {
+            return Ok(());
+        }
+        let attempt = poll_fn(|cx| {
+            let attempt = Pin::new(stream.write.as_mut()).poll_write(cx, self.outgoing.bytes());
+            Poll::Ready(attempt)
+        });
+        match attempt.await {
+            Poll::Pending => Ok(()),
+            Poll::Ready(written) => self.written(written),
+        }
+    }
+
+    fn written(&mut self, written: io::Result<usize>) -> Result<(), End> {
+        let written = written.and_then(|length| match length {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            length => Ok(length),
+        });
+        let length = written.map_err(|error| End::left(error.to_string()))?;
+        let now = self.side.clock.now().mono;
+        self.outgoing.written(length, now);
+        if self.outgoing.bytes().is_empty()
+            && let Some(decided) = self.new_tip_decided.take()
+        {
+            let took = now.saturating_sub(decided).as_secs_f64();
+            self.side.metrics.prevhash_sent_seconds.observe(took);
+        }
+        Ok(())
+    }
+
+    /// Waits for whatever happens first, and acts on it.
     async fn turn(
         &mut self,
         stream: &mut Stream,
         signals: &mut broadcast::Receiver<Signal>,
     ) -> Result<Option<Close>, End> {
-        let deadline = self.session.next_deadline();
+        let due = self.session.next_deadline();
+        let deadline = [due, self.outgoing.deadline()].into_iter().flatten().min();
         tokio::select! {
             biased;
             signal = signals.recv() => match signal {
-                Ok(signal) => Ok(self.handle(signal.into_input()).await),
+                Ok(signal) => {
+                    let decided = signal.new_tip_decided();
+                    let close = self.handle(signal.into_input()).await;
+                    self.new_tip_decided = decided.filter(|_| !self.outgoing.bytes().is_empty());
+                    Ok(close)
+                }
                 Err(RecvError::Lagged(missed)) => {
                     let detail = format!("the connection is {missed} signals behind");
                     Err(End::closed(ReasonCode::PeerQuotaExceeded, detail))
@@ -201,26 +251,25 @@ impl Connection<'_> {
                 Some(receipt) => Ok(self.handle(session::Input::Durable(receipt)).await),
                 None => Ok(None),
             },
-            () = self.side.clock.until(deadline) => Ok(self.handle(session::Input::Tick).await),
-            written = write_some(stream.write.as_mut(), self.outgoing.bytes()),
-                if !self.outgoing.bytes().is_empty() =>
-            {
-                let written = written.map_err(|error| End::left(error.to_string()))?;
-                self.outgoing.written(written, self.side.clock.now().mono);
-                Ok(None)
-            }
-            // The complaint follows.
-            () = self.side.clock.until(self.outgoing.deadline()) => Ok(None),
-            read = stream.read.read(&mut self.incoming), if self.outbox.takes_more() => match read {
-                Ok(0) => Err(End::left("the miner closed the connection")),
-                Ok(length) => Ok(self.take_bytes(length).await),
-                Err(error) => Err(End::left(error.to_string())),
+            () = self.alarm.until(deadline) => match due {
+                Some(due) if due <= self.side.clock.now().mono => {
+                    Ok(self.handle(session::Input::Tick).await)
+                }
+                // The complaint follows.
+                _ => Ok(None),
             },
+            written = stream.write.write(self.outgoing.bytes()),
+                if !self.outgoing.bytes().is_empty() => self.written(written).map(|()| None),
+            read = read_some(stream.read.as_mut(), &mut self.decoder),
+                if self.outbox.takes_more() => match read {
+                    Ok(0) => Err(End::left("the miner closed the connection")),
+                    Ok(_) => Ok(self.take_frames().await),
+                    Err(error) => Err(End::left(error.to_string())),
+                },
         }
     }
 
-    async fn take_bytes(&mut self, length: usize) -> Option<Close> {
-        self.decoder.push(&self.incoming[..length]);
+    async fn take_frames(&mut self) -> Option<Close> {
         loop {
             let now = self.side.clock.now();
             match self.decoder.next_frame() {
@@ -278,14 +327,19 @@ impl Connection<'_> {
     }
 }
 
-async fn write_some(
-    to: &mut (dyn AsyncWrite + Send + Unpin),
-    bytes: &[u8],
-) -> std::io::Result<usize> {
-    match to.write(bytes).await? {
-        0 => Err(std::io::ErrorKind::WriteZero.into()),
-        written => Ok(written),
-    }
+/// Reads what is there. The space for it is on the stack: a miner that is silent holds none.
+async fn read_some(
+    from: &mut (dyn AsyncRead + Send + Unpin),
+    into: &mut FrameDecoder,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); MINER_READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
+        into.push(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
 }
 
 fn fatal(error: FrameError) -> Close {

@@ -24,6 +24,12 @@ type GaugeBy = Family<Label, Gauge>;
 const LATENCY_BUCKETS: [f64; 12] =
     [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// Upper bounds for how long a tip takes to go out to one of many miners, seconds.
+const SENT_BUCKETS: [f64; 17] = [
+    0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.003, 0.004, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.03,
+    0.05, 0.1, 0.25, 1.0,
+];
+
 /// Every metric of the gateway.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -36,6 +42,7 @@ pub(crate) struct Metrics {
     verdict_seconds: Histogram,
     switches: CounterBy,
     switch_seconds: Histogram,
+    pub(crate) prevhash_sent_seconds: Histogram,
     connections_closed: CounterBy,
     blocks: CounterBy,
     reloads: CounterBy,
@@ -107,6 +114,7 @@ impl Metrics {
             verdict_seconds: Histogram::new(LATENCY_BUCKETS),
             switches: Family::default(),
             switch_seconds: Histogram::new(LATENCY_BUCKETS),
+            prevhash_sent_seconds: Histogram::new(SENT_BUCKETS),
             connections_closed: Family::default(),
             blocks: Family::default(),
             reloads: Family::default(),
@@ -141,6 +149,11 @@ impl Metrics {
             "prevhash_switch_seconds",
             "From a tip's first template to its end",
             self.switch_seconds.clone(),
+        );
+        self.add(
+            "prevhash_sent_seconds",
+            "From the decision for a new tip until a miner was written it",
+            self.prevhash_sent_seconds.clone(),
         );
         self.add(
             "connections_closed",

@@ -6,7 +6,7 @@ use crate::transport::{AuthenticationFailed, CHUNK_LEN, Opener};
 
 /// Memory that each of the two buffers keeps from one frame to the next, in bytes. A rare large
 /// frame must not make every idle connection expensive.
-const RETAINED_LEN: usize = 4096;
+const RETAINED_LEN: usize = 512;
 
 /// Why no further frame can be read from a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

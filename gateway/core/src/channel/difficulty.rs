@@ -1,7 +1,26 @@
-//! The first target of a channel.
+//! The first target of a channel, and what one is worth.
 
+use std::sync::Arc;
+
+use crate::hashes::Hashes;
 use crate::session::DifficultySettings;
 use crate::target::{Difficulty, Target};
+
+/// What shares on a target are worth, reckoned once for all the jobs that are sent with it.
+#[derive(Debug)]
+pub(crate) struct Worth {
+    pub(crate) target: Target,
+    pub(crate) difficulty: Difficulty,
+    /// What a share stands for.
+    pub(crate) hashes: Hashes,
+}
+
+impl Worth {
+    pub(crate) fn of(target: Target) -> Arc<Self> {
+        let (difficulty, hashes) = (target.difficulty(), Hashes::of_share(target));
+        Arc::new(Self { target, difficulty, hashes })
+    }
+}
 
 /// The hardest target that is granted.
 pub(crate) fn hardest(settings: &DifficultySettings) -> Target {

@@ -1,10 +1,9 @@
 //! One job for all channels of a connection.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::announce::Announced;
-use super::open::Channel;
+use super::open::Channels;
 use crate::ids::{ChannelId, JobId};
 use crate::job::Work;
 use crate::moment::Moment;
@@ -18,7 +17,7 @@ use crate::session::Settings;
 /// need a job each.
 pub(crate) fn send_job(
     group: ChannelId,
-    members: &mut BTreeMap<ChannelId, Channel>,
+    members: &mut Channels,
     work: &Arc<Work>,
     settings: &Settings,
     now: Moment,

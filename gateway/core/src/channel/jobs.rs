@@ -1,18 +1,17 @@
 //! The jobs that one channel was given, with what each was worth when it was sent.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::BlockHash;
 
-use crate::hashes::Hashes;
+use super::difficulty::Worth;
 use crate::ids::JobId;
 use crate::job::Work;
 use crate::limits::MAX_JOBS_PER_CHANNEL;
 use crate::moment::Moment;
 use crate::shared::ExtranonceLease;
-use crate::target::{Difficulty, Target};
 
 /// One job as it was sent.
 ///
@@ -26,11 +25,8 @@ pub(crate) struct Job {
     /// Absent where each share has its own, because the miner rolls the extranonce, or where the
     /// miner was not told it, because the job went to a group.
     pub(crate) merkle_root: Option<[u8; 32]>,
-    /// The target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
-    pub(crate) target: Target,
-    pub(crate) difficulty: Difficulty,
-    /// What a share on it stands for.
-    pub(crate) hashes: Hashes,
+    /// Of the target it was sent with: a later SetTarget does not touch it (SV2 §5.3.21).
+    pub(crate) worth: Arc<Worth>,
     pub(crate) min_ntime: u32,
     pub(crate) sent: Duration,
 }
@@ -47,16 +43,19 @@ impl Job {
     }
 }
 
-/// Jobs by number. Numbers count upwards from 1 and are never used again. Those of a group's jobs
+/// Jobs in the order of their numbers, which count upwards from 1 and are never used again. Those of a group's jobs
 /// are the same on all its channels, so a channel may lack some between.
 #[derive(Debug, Default)]
 pub(crate) struct JobBook {
-    current: BTreeMap<JobId, Job>,
+    current: Jobs,
     /// Jobs of the tip before: good for nothing but a late block.
-    stale: BTreeMap<JobId, Job>,
+    stale: Jobs,
     last: u32,
     first_of_tip: u32,
 }
+
+/// A channel has few at once, and each of them counts on a gateway of many.
+type Jobs = VecDeque<(JobId, Job)>;
 
 /// What a job number stands for.
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +85,9 @@ impl JobBook {
             self.first_of_tip = id.0;
         }
         self.last = id.0;
-        self.current.insert(id, job);
+        self.current.push_back((id, job));
         if self.current.len() > MAX_JOBS_PER_CHANNEL {
-            self.current.pop_first();
+            self.current.pop_front();
         }
     }
 
@@ -99,7 +98,7 @@ impl JobBook {
 
     /// The job that was issued last.
     pub(crate) fn newest(&self) -> Option<&Job> {
-        self.current.last_key_value().map(|(_, job)| job)
+        self.current.back().map(|(_, job)| job)
     }
 
     pub(crate) fn find(&self, id: JobId) -> Lookup<'_> {
@@ -107,15 +106,20 @@ impl JobBook {
             return Lookup::Unknown;
         }
         if id.0 < self.first_of_tip {
-            return Lookup::Stale(self.stale.get(&id));
+            return Lookup::Stale(job(&self.stale, id));
         }
-        match self.current.get(&id) {
+        match job(&self.current, id) {
             Some(job) => Lookup::Current(job),
             // All that was forgotten of this tip is older than all that is left.
-            None if self.current.first_key_value().is_none_or(|(oldest, _)| id < *oldest) => {
+            None if self.current.front().is_none_or(|(oldest, _)| id < *oldest) => {
                 Lookup::Forgotten
             }
             None => Lookup::Unknown,
         }
     }
+}
+
+fn job(jobs: &Jobs, id: JobId) -> Option<&Job> {
+    let at = jobs.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    Some(&jobs[at].1)
 }

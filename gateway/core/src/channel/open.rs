@@ -1,5 +1,6 @@
 //! One open channel of either kind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use sv2_wire::mining::{SetExtranoncePrefix, SetTarget};
 use sv2_wire::{B032, Message as _, U256};
 
 use super::announce::Announced;
-use super::difficulty;
+use super::difficulty::{self, Worth};
 use super::jobs::{Job, JobBook};
 use crate::hashes::Hashes;
 use crate::ids::{ChannelId, JobId, WorkerId};
@@ -40,6 +41,9 @@ impl Kind {
     }
 }
 
+/// The channels of a connection. Boxed, because a map makes room for eleven where most have one.
+pub(crate) type Channels = BTreeMap<ChannelId, Box<Channel>>;
+
 /// One open channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -47,8 +51,8 @@ pub(crate) struct Channel {
     pub(crate) kind: Kind,
     pub(crate) worker: WorkerId,
     pub(crate) extranonce: Arc<ExtranonceLease>,
-    /// What jobs sent from now on are worth.
-    pub(crate) target: Target,
+    /// Of jobs sent from now on.
+    pub(crate) worth: Arc<Worth>,
     /// The easiest target that the miner takes.
     pub(crate) max_target: Target,
     /// The hash rate that the miner stated last; zero is none.
@@ -124,10 +128,10 @@ impl Channel {
         let wanted = if is_new_rate {
             difficulty::first_target(&settings.difficulty, rate)
         } else {
-            self.target
+            self.worth.target
         };
         let target = wanted.min(max_target);
-        if target != self.target {
+        if target != self.worth.target {
             self.vardiff = self
                 .vardiff
                 .take()
@@ -160,7 +164,7 @@ impl Channel {
         };
         let bounded = wanted.clamp(settings.difficulty.least, settings.difficulty.most);
         let target = Target::from_difficulty(bounded).min(self.max_target);
-        let is_other = target != self.target;
+        let is_other = target != self.worth.target;
         if is_other {
             self.set_target(target, true, settings, now, out);
         }
@@ -201,8 +205,8 @@ impl Channel {
 
     /// Sets the target of jobs to come and tells the miner.
     pub(crate) fn announce_target(&mut self, target: Target, out: &mut Vec<u8>) {
-        self.target = target;
-        self.listing.set_difficulty(target.difficulty());
+        self.worth = Worth::of(target);
+        self.listing.set_difficulty(self.worth.difficulty);
         if let Some(vardiff) = &mut self.vardiff {
             vardiff.set_target(target);
         }
@@ -251,16 +255,14 @@ impl Channel {
             work: Arc::clone(work),
             extranonce: Arc::clone(&self.extranonce),
             merkle_root,
-            target: self.target,
-            difficulty: self.target.difficulty(),
-            hashes: Hashes::of_share(self.target),
+            worth: Arc::clone(&self.worth),
             min_ntime,
             sent: now.mono,
         };
         self.jobs.issue(job_id, job);
         if self.vardiff.is_none() {
             let is_stated = self.stated_rate > 0.0;
-            let new = |aim| Vardiff::new(aim, self.target, is_stated, now.mono);
+            let new = |aim| Vardiff::new(aim, self.worth.target, is_stated, now.mono);
             self.vardiff = settings.difficulty.aim.map(new);
         }
     }

@@ -11,7 +11,7 @@ use sv2_wire::{B032, U256};
 use super::context::Context;
 use super::io::{Notice, Settings};
 use super::serving::Serving;
-use crate::channel::difficulty::{easiest, first_target, hardest};
+use crate::channel::difficulty::{Worth, easiest, first_target, hardest};
 use crate::channel::open::{Channel, Kind};
 use crate::ids::{ChannelId, WorkerId};
 use crate::limits::ROLLED_EXTRANONCE_BYTES;
@@ -144,9 +144,9 @@ impl Serving {
         let id = ChannelId(self.last_channel.0 + 1);
         let key = (context.connection_id, id);
         let is_extended = opening.kind == Kind::Extended;
-        let difficulty = target.difficulty();
+        let worth = Worth::of(target);
         let listing =
-            Listing::new(&context.shared, key, &worker, is_extended, difficulty, now.mono)
+            Listing::new(&context.shared, key, &worker, is_extended, worth.difficulty, now.mono)
                 .ok_or(WireError::OpenCapacity)?;
         self.last_channel = id;
         let mut channel = Channel {
@@ -154,7 +154,7 @@ impl Serving {
             kind: opening.kind,
             worker,
             extranonce,
-            target,
+            worth,
             max_target: opening.max_target,
             stated_rate: rate,
             vardiff: None,
@@ -170,7 +170,7 @@ impl Serving {
         if let Some(work) = context.sendable_work() {
             channel.send_job(&work, &settings, now, context.out());
         }
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         context.notice(Notice::ChannelOpened);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The phase in which a miner works.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
 use crate::channel::difficulty::hardest;
 use crate::channel::group;
-use crate::channel::open::Channel;
+use crate::channel::open::Channels;
 use crate::hashes::Hashes;
 use crate::ids::{ChannelId, Receipt, SequenceNumber, WorkerId};
 use crate::job::Work;
@@ -29,7 +29,7 @@ use crate::target::Target;
 /// A connection that has, or had, a channel.
 #[derive(Debug)]
 pub(super) struct Serving {
-    pub(super) channels: BTreeMap<ChannelId, Channel>,
+    pub(super) channels: Channels,
     /// The group that every channel belongs to. It shares its numbers with the channels.
     pub(super) group: ChannelId,
     pub(super) last_channel: ChannelId,
@@ -42,7 +42,7 @@ impl Serving {
     pub(super) fn new(now: Moment) -> Self {
         let group = ChannelId(1);
         Self {
-            channels: BTreeMap::new(),
+            channels: Channels::new(),
             group,
             last_channel: group,
             unlogged: VecDeque::new(),
@@ -152,7 +152,7 @@ impl Serving {
     /// When [`maintain`](Self::maintain) has something to do, unless work is withheld by then.
     pub(super) fn next_maintenance(&self, context: &Context) -> Option<Duration> {
         context.sendable_work()?;
-        self.channels.values().filter_map(Channel::next_maintenance).min()
+        self.channels.values().filter_map(|channel| channel.next_maintenance()).min()
     }
 
     /// Counts what the log now holds towards acknowledgements.

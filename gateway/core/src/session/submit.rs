@@ -111,9 +111,9 @@ impl Serving {
                     receipt,
                     channel_id: share.channel_id,
                     sequence: share.sequence,
-                    difficulty: examined.job.difficulty,
+                    difficulty: examined.job.worth.difficulty,
                 });
-                let hashes = examined.job.hashes;
+                let hashes = examined.job.worth.hashes;
                 accept(share, receipt, &credited.worker, &examined, context, now);
                 mutant::bug!(AckBeforeLog, self.durable(receipt, now));
                 self.credit(share.channel_id, &credited.worker, hashes, context, now);
@@ -143,7 +143,7 @@ fn accept(
         ntime: share.header.ntime,
         nonce: share.header.nonce,
         extranonce: examined.extranonce.to_vec(),
-        difficulty: examined.job.difficulty,
+        difficulty: examined.job.worth.difficulty,
         timestamp_ms: now.unix_ms,
         header: examined.header,
     });
@@ -194,7 +194,7 @@ fn event(
         validation_level: context.settings.validation,
         sv2_response,
         fee_tier: verdict.and_then(|verdict| verdict.fee_tier.clone()),
-        difficulty_target: examined.map(|examined| examined.job.difficulty),
+        difficulty_target: examined.map(|examined| examined.job.worth.difficulty),
         timestamp_ms: now.unix_ms,
         gateway_instance_id: instance.clone(),
     }

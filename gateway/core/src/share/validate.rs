@@ -67,7 +67,7 @@ pub(crate) fn judge<'a>(
         }
         check_template(&examined, settings.validation)?;
         solves_job?;
-        if mutant::pick!(LowDifficultyAccepted, false, !job.target.is_met_by(examined.hash)) {
+        if mutant::pick!(LowDifficultyAccepted, false, !job.worth.target.is_met_by(examined.hash)) {
             return Err(WireError::ShareDifficulty);
         }
         Ok(())
