@@ -105,7 +105,7 @@ impl Events {
 }
 
 /// What the gateway used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Used {
     /// Memory before the first miner, in bytes.
     pub idle_bytes: u64,
@@ -113,11 +113,24 @@ pub struct Used {
     pub working_bytes: u64,
     /// Memory at the end.
     pub final_bytes: u64,
+    /// Time on a processor for each connection up to its first job, in microseconds.
+    pub cpu_us_per_connection: f64,
     /// Time on a processor for each share while it was measured, in microseconds; tips and
     /// verdicts are in it.
     pub cpu_us_per_share: f64,
     /// Processors that it kept busy while it was measured.
     pub processors: f64,
+    /// Miners that a new tip was written to so soon after the gateway's decision.
+    pub tips_written: Vec<Bucket>,
+}
+
+/// How often something took at most so long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bucket {
+    /// In milliseconds.
+    pub at_most_ms: f64,
+    /// How often.
+    pub count: u64,
 }
 
 /// What all of it comes to.
@@ -179,7 +192,7 @@ impl Certificate {
         used: Option<Used>,
         measures: &Measures,
     ) -> Self {
-        let bytes_per_miner = used.map(|used| {
+        let bytes_per_miner = used.as_ref().map(|used| {
             used.working_bytes.saturating_sub(used.idle_bytes) as f64 / f64::from(load.miners)
         });
         let promises = promises::judge(&Facts {

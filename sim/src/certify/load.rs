@@ -21,6 +21,8 @@ pub(super) struct Load {
     /// What miners' names begin with.
     pub(super) identity: String,
     pub(super) share_interval: Duration,
+    /// Shares in one write of miners that send as many as are answered; others keep their rate.
+    pub(super) burst: Option<u32>,
     state: Mutex<State>,
     /// Whether samples count.
     measuring: AtomicBool,
@@ -64,6 +66,7 @@ impl Load {
         authority: Option<AuthorityPublicKey>,
         identity: String,
         share_interval: Duration,
+        burst: Option<u32>,
         tips: Tips,
     ) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl Load {
             authority,
             identity,
             share_interval,
+            burst,
             state: Mutex::new(State { tips, ..State::default() }),
             measuring: AtomicBool::new(false),
             sending: AtomicBool::new(false),

@@ -27,6 +27,9 @@ const HASHRATE: f32 = 1e6;
 /// How long a miner waits at most before it connects again.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// Shares of one miner of a flood that wait for their answers at once.
+const FLOOD_WINDOW: usize = 512;
+
 /// The answer that a share gets whose tip was replaced while it was on its way.
 const STALE: &[u8] = b"stale-share";
 
@@ -60,6 +63,7 @@ async fn connect_and_work(
         unanswered: VecDeque::new(),
         waiting: Counted::waiting(load),
         next_sequence_number: 1,
+        read_at: None,
     };
     session.set_up(address).await?;
     while !session.has_work() {
@@ -68,7 +72,10 @@ async fn connect_and_work(
     load.record(Metric::FirstJob, due.elapsed());
     *had_work = true;
     let _working = Counted::working(load);
-    session.work(due).await
+    match load.burst {
+        None => session.work(due).await,
+        Some(burst) => session.flood(due, burst).await,
+    }
 }
 
 struct Session<'a> {
@@ -81,6 +88,8 @@ struct Session<'a> {
     unanswered: VecDeque<Unanswered>,
     waiting: Counted<'a>,
     next_sequence_number: u32,
+    /// When the bytes came that were not looked at yet.
+    read_at: Option<Instant>,
 }
 
 struct Unanswered {
@@ -95,16 +104,39 @@ struct Unanswered {
 impl Session<'_> {
     async fn work(&mut self, connected: Instant) -> Result<std::convert::Infallible, String> {
         let mut share_due = Instant::now() + self.pause();
+        // Set anew for each share only: a timer for each message would be work beside the
+        // gateway's.
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(share_due));
         loop {
             tokio::select! {
                 biased;
                 received = self.receive(connected) => received?,
-                () = tokio::time::sleep_until(share_due) => {
+                () = timer.as_mut() => {
                     self.submit(share_due).await?;
                     // The next is due when it is due, however late this one was.
                     share_due += self.pause();
+                    timer.as_mut().reset(share_due);
                 }
             }
+        }
+    }
+
+    /// Sends shares as fast as they are answered, `burst` in each write.
+    async fn flood(
+        &mut self,
+        connected: Instant,
+        burst: u32,
+    ) -> Result<std::convert::Infallible, String> {
+        loop {
+            if self.unanswered.len() + burst as usize > FLOOD_WINDOW || !self.load.is_sending() {
+                self.receive(connected).await?;
+                continue;
+            }
+            let mut frames = Vec::new();
+            for _ in 0..burst {
+                self.next_share(Instant::now(), &mut frames);
+            }
+            self.connection.send(&frames).await?;
         }
     }
 
@@ -143,8 +175,13 @@ impl Session<'_> {
 
     /// Waits for bytes and takes every frame that is whole. May be dropped while it waits.
     async fn receive(&mut self, connected: Instant) -> Result<(), String> {
-        self.connection.receive().await?;
-        let now = Instant::now();
+        if self.read_at.is_none() {
+            self.connection.receive().await?;
+            self.read_at = Some(Instant::now());
+            // Every miner that has something to read notes the time before any opens it.
+            tokio::task::yield_now().await;
+        }
+        let now = self.read_at.take().unwrap_or_else(Instant::now);
         loop {
             let decoder = self.connection.decoder();
             let Some(frame) = decoder.next_frame().map_err(|error| error.to_string())? else {
@@ -172,6 +209,13 @@ impl Session<'_> {
         if !self.load.is_sending() {
             return Ok(());
         }
+        let mut frames = Vec::new();
+        self.next_share(due, &mut frames);
+        self.connection.send(&frames).await
+    }
+
+    /// Finds a share, which counts as sent. None where there is no work.
+    fn next_share(&mut self, due: Instant, frames: &mut Vec<u8>) {
         let counts = self.load.is_measuring();
         let nonce = self.rng.next_u32();
         let now_s = (self.load.env.wall.unix_ms() / 1000) as u32;
@@ -182,14 +226,13 @@ impl Session<'_> {
                 tally.due += u64::from(counts);
                 tally.idle += u64::from(counts);
             });
-            return Ok(());
+            return;
         };
         let Ground { channel_id, job_id, nonce, ntime, version, prev_hash, .. } = ground;
         let sequence_number = self.next_sequence_number;
         self.next_sequence_number += 1;
-        let mut frames = Vec::new();
         SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version }
-            .encode_frame(&mut frames);
+            .encode_frame(frames);
         let sent = Instant::now();
         self.unanswered.push_back(Unanswered { sequence_number, due, sent, prev_hash, counts });
         self.waiting.set(self.unanswered.len());
@@ -200,7 +243,6 @@ impl Session<'_> {
                 tally.sent += 1;
             });
         }
-        self.connection.send(&frames).await
     }
 
     fn has_work(&self) -> bool {

@@ -18,6 +18,7 @@ mod page;
 mod pool;
 mod promises;
 mod story;
+mod targets;
 mod tips;
 mod usage;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 use sv2_noise::AuthorityPublicKey;
 
 pub use certificate::{Certificate, Outcome};
+pub use targets::{Targets, measure as targets};
 
 use crate::node::{RpcError, ScriptError, StartError};
 use crate::walk::WalkError;
@@ -54,6 +56,8 @@ pub struct Options {
     pub transactions: usize,
     /// The gateway's `log.sync` (not of one that runs elsewhere).
     pub log_sync: String,
+    /// Shares in one write of miners that send as many as are answered, instead of at their rate.
+    pub burst: Option<u32>,
 }
 
 /// A gateway that runs elsewhere.

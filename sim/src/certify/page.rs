@@ -249,7 +249,7 @@ fn counted(certificate: &Certificate) -> String {
 }
 
 fn used(certificate: &Certificate) -> String {
-    let Some(used) = certificate.used else { return String::new() };
+    let Some(used) = &certificate.used else { return String::new() };
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let rows: String = [
         ("memory before the first miner", mib(used.idle_bytes)),

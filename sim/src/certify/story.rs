@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::hashes::Hash as _;
+use http::Request;
+use http_body_util::Full;
 use platform::Env;
+use platform::http_client::HttpClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::certificate::{Certificate, Counts, Events, LoadShown, Used};
+use super::certificate::{Bucket, Certificate, Counts, Events, LoadShown, Used};
 use super::join::Join;
 use super::load::{Load, Tally};
 use super::machine::Machine;
@@ -37,6 +40,10 @@ const CHAIN_AGE_S: u64 = 7_200;
 const RAMP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the last shares may take.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the gateway may take to tell its metrics, and how much.
+const METRICS_PATIENCE: Duration = Duration::from_secs(5);
+/// See [`METRICS_PATIENCE`].
+const MOST_METRICS_BYTES: usize = 1 << 20;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -65,6 +72,7 @@ pub(super) async fn inside(
     settle(&load, progress, || bench.join.open()).await;
     let unanswered = load.waiting() as u64;
     let (mut measures, tips, tally) = load.take();
+    let tips_written = bench.tips_written().await;
     env.tasks.abort_all();
     let (join, of_events) = bench.join.finish();
     measures.add(&of_events);
@@ -77,8 +85,11 @@ pub(super) async fn inside(
         idle_bytes: idle.resident_bytes,
         working_bytes: working.resident_bytes,
         final_bytes: after.resident_bytes,
+        cpu_us_per_connection: (working.cpu.saturating_sub(idle.cpu)).as_secs_f64() * 1e6
+            / f64::from(options.miners),
         cpu_us_per_share: cpu.as_secs_f64() * 1e6 / counts.shares_accepted.max(1) as f64,
         processors: cpu.as_secs_f64() / options.duration.as_secs_f64(),
+        tips_written,
     };
     let shown = LoadShown {
         node: Some(bench.node.version().to_owned()),
@@ -104,6 +115,7 @@ pub(super) async fn outside(
         outside.authority,
         outside.identity.clone(),
         options.share_interval,
+        options.burst,
         Tips::unannounced(),
     ));
     ramp(&load, options, progress).await?;
@@ -203,8 +215,20 @@ impl Bench {
         let (sync, connections) = (&self.log_sync, self.miners.saturating_add(100));
         format!(
             "sync = \"{sync}\"\n\n[limits]\nmax_connections = {connections}\n\
-             max_connections_per_ip = {connections}\nconnections_per_second_per_ip = 100000\n"
+             max_connections_per_ip = {connections}\nconnections_per_second_per_ip = 100000\n\
+             rate_limit_messages_per_sec = 1000000\nrate_limit_bytes_per_sec = 100000000\n\
+             shares_per_second = 1000000\n"
         )
+    }
+
+    /// How soon after the gateway's decision each miner was written a new tip.
+    async fn tips_written(&self) -> Vec<Bucket> {
+        let client = HttpClient::new(&self.env);
+        let url = format!("http://{}/metrics", site::loopback(self.site.ports.gateway_http));
+        let request = Request::get(&url).body(Full::default()).expect("the request is well formed");
+        let answer = client.send(request, METRICS_PATIENCE, MOST_METRICS_BYTES).await;
+        answer
+            .map_or_else(|_| Vec::new(), |answer| buckets(&String::from_utf8_lossy(answer.body())))
     }
 
     fn load(&self, env: &Env, options: &Options) -> Result<Load, CertifyError> {
@@ -214,6 +238,7 @@ impl Bench {
             Some(self.site.authority()?),
             site::MINER_PREFIX.to_owned(),
             options.share_interval,
+            options.burst,
             Tips::default(),
         ))
     }
@@ -225,23 +250,25 @@ impl Bench {
         let mut next = Instant::now() + options.tip_interval / 2;
         while next < end {
             tokio::time::sleep_until(next).await;
-            self.mine_one(load, options.transactions)?;
+            // The node answers when it has judged the block: no miner is to wait for that.
+            tokio::task::block_in_place(|| self.mine_one(load))?;
             next += options.tip_interval;
         }
         tokio::time::sleep_until(end).await;
         Ok(())
     }
 
-    fn mine_one(&mut self, load: &Load, transactions: usize) -> Result<(), CertifyError> {
+    /// A block without transactions: the mempool stays as full as it is, and so the first template
+    /// on each tip. Filling it again meanwhile would be work beside the gateway's.
+    fn mine_one(&mut self, load: &Load) -> Result<(), CertifyError> {
         let Self { node, chain, .. } = self;
-        let block = chain.next_block(node)?;
+        let block = chain.next_empty_block(node)?;
         let text = serialize_hex(&block);
         load.begin_tip(block.block_hash().to_byte_array(), Instant::now());
         let answer: Option<String> = <dyn Node>::ask(node, "submitblock", &json!([text]))?;
         if let Some(reason) = answer {
             return Err(CertifyError::Load(format!("the node refused a block: {reason}")));
         }
-        chain.fill_mempool(node, transactions)?;
         Ok(())
     }
 }
@@ -255,8 +282,7 @@ fn chain(
     let begins_s = env.wall.unix_ms() / 1000 - CHAIN_AGE_S;
     let mut node = RealNode::start(bitcoind, begins_s)?;
     let mut chain = ChainScript::new(1, begins_s);
-    let templates = options.duration.div_duration_f64(options.tip_interval).ceil() as usize + 2;
-    chain.premine(&mut node, BLOCKS, templates * options.transactions.max(1))?;
+    chain.premine(&mut node, BLOCKS, options.transactions.max(1))?;
     // From here on the node goes by the machine's clock, as the programs do.
     node.call("setmocktime", &json!([0]))?;
     chain.fill_mempool(&mut node, options.transactions)?;
@@ -335,5 +361,32 @@ fn shown(options: &Options, gateway: &str, counts: &Counts) -> LoadShown {
         log_sync: None,
         offered_per_s: counts.shares_due as f64 / seconds,
         achieved_per_s: (counts.shares_accepted + counts.overtaken + refused) as f64 / seconds,
+    }
+}
+
+/// The buckets of the histogram among the metrics, each with what is in it and in those below.
+fn buckets(metrics: &str) -> Vec<Bucket> {
+    metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("gateway_prevhash_sent_seconds_bucket{le=\""))
+        .filter_map(|rest| {
+            let (bound, rest) = rest.split_once("\"}")?;
+            let seconds: f64 = bound.trim_start_matches('+').parse().ok()?;
+            Some(Bucket { at_most_ms: seconds * 1e3, count: rest.trim().parse().ok()? })
+        })
+        .filter(|bucket| bucket.at_most_ms.is_finite())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_found_among_metrics() {
+        let text = "gateway_prevhash_sent_seconds_sum 1.0\n\
+                    gateway_prevhash_sent_seconds_bucket{le=\"0.0005\"} 3\n\
+                    gateway_prevhash_sent_seconds_bucket{le=\"+Inf\"} 5\n";
+        assert_eq!(buckets(text), [Bucket { at_most_ms: 0.5, count: 3 }]);
     }
 }

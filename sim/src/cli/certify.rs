@@ -1,6 +1,6 @@
 //! The certificate of a gateway under load.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -47,6 +47,12 @@ pub(super) struct CertifyArgs {
     /// The gateway's `log.sync`
     #[arg(long, default_value = "group", value_parser = ["group", "write"], conflicts_with = "gateway")]
     log_sync: String,
+    /// Sends shares as fast as they are answered, so many in each write
+    #[arg(long, value_name = "SHARES", conflicts_with = "share_interval", value_parser = clap::value_parser!(u32).range(1..=256))]
+    burst: Option<u32>,
+    /// Measures every target of our own in turn and shows them in one table, under loads of its own
+    #[arg(long, conflicts_with_all = ["gateway", "burst"])]
+    targets: bool,
     /// The folder of `gateway`, `verifier` and `template-manager`; default: beside this program
     #[arg(long, value_name = "DIR", conflicts_with = "gateway")]
     programs: Option<PathBuf>,
@@ -58,6 +64,9 @@ pub(super) struct CertifyArgs {
 pub(super) fn run(args: CertifyArgs) -> Result<u8> {
     let directory =
         args.reports.clone().unwrap_or_else(|| root().join("reports").join("certificate"));
+    if args.targets {
+        return targets(args.programs.as_deref(), &directory);
+    }
     let options = options(args)?;
     if cfg!(debug_assertions) {
         say("a debug build is measured; `cargo build --release` makes what a certificate is about");
@@ -71,6 +80,16 @@ pub(super) fn run(args: CertifyArgs) -> Result<u8> {
         Outcome::Failed => FAILED,
         Outcome::Inconclusive => INCONCLUSIVE,
     })
+}
+
+fn targets(programs: Option<&Path>, directory: &Path) -> Result<u8> {
+    let targets = certify::targets(programs, &mut |step| say(format!("certify: {step}")))?;
+    std::fs::create_dir_all(directory).context("the reports' folder cannot be made")?;
+    let path = directory.join("targets.json");
+    std::fs::write(&path, targets.json()).context("the table cannot be written")?;
+    say(format!("\n{targets}"));
+    say(format!("report  {}", path.display()));
+    Ok(if targets.hold() { 0 } else { FAILED })
 }
 
 fn options(args: CertifyArgs) -> Result<Options> {
@@ -98,6 +117,7 @@ fn options(args: CertifyArgs) -> Result<Options> {
         tip_interval: seconds("tip-interval", args.tip_interval)?,
         transactions: args.transactions,
         log_sync: args.log_sync,
+        burst: args.burst,
     })
 }
 

@@ -216,6 +216,12 @@ impl ChainScript {
         Ok(self.on_template(&template, transactions, Amount::from_sat(fees)))
     }
 
+    /// The same without transactions, whatever waits.
+    pub fn next_empty_block(&mut self, node: &mut dyn Node) -> Result<Block, ScriptError> {
+        let template = self.template(node)?;
+        Ok(self.on_template(&template, Vec::new(), Amount::ZERO))
+    }
+
     /// Puts `count` unrelated transactions with seeded fees into the mempool; their ids.
     pub fn fill_mempool(
         &mut self,
