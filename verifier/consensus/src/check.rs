@@ -132,7 +132,7 @@ pub fn check_parts(
     let coinbase = transactions::coinbase(block)?;
     size::check_count(block, declared)?;
     let outputs = Outputs::of(block)?;
-    outputs.check_spends()?;
+    let inner_spends = outputs.check_spends()?;
 
     let merkle_root = commitments::merkle_root(block)?;
     coinbase::check_script_length(coinbase)?;
@@ -140,7 +140,7 @@ pub fn check_parts(
     let witness_commitment = commitments::witness(block, coinbase)?;
     let weight = size::check_weight(block, declared)?;
     let coinbase_sigops = sigops::check_coinbase(coinbase, declared)?;
-    let sigops_cost = sigops::check_block(block, &outputs, declared)?;
+    let sigops_cost = sigops::check_block(block, &inner_spends, declared)?;
     let coinbase_value = coinbase::check_value(coinbase, declared)?;
     let payout_value = coinbase::check_payout(coinbase, coinbase_value, options)?;
     Ok(Derived {

@@ -1,19 +1,19 @@
 //! What the header and the coinbase commit to.
 
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, Transaction, WitnessMerkleNode, Wtxid, merkle_tree};
+use bitcoin::{Block, Transaction, TxMerkleNode, WitnessMerkleNode};
 use verifier_protocol::VerdictCode;
 
-use crate::{ConsensusFailure, Parts};
+use crate::{ConsensusFailure, Parts, hash};
 
 /// How the output script of a witness commitment begins (BIP 141).
 const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 /// The merkle root, when it is the header's; in internal byte order.
 pub(crate) fn merkle_root(block: &Parts) -> Result<[u8; 32], ConsensusFailure> {
-    let leaves = block.transactions.iter().map(|tx| tx.txid().to_raw_hash());
-    let root = merkle_tree::calculate_root(leaves).expect("there is a coinbase");
-    let header = block.header.merkle_root.to_raw_hash();
+    let leaves = block.transactions.iter().map(|tx| tx.txid().to_byte_array());
+    let root = TxMerkleNode::from_byte_array(hash::merkle_root(leaves.collect()));
+    let header = block.header.merkle_root;
     if root != header {
         let detail = format!("merkle_root={root} != header={header}");
         return Err(ConsensusFailure::new(VerdictCode::ConsensusMerkleRootMismatch, detail));
@@ -42,10 +42,9 @@ pub(crate) fn witness(
         return missing("the coinbase witness is not one value of 32 bytes".to_owned());
     };
     // The coinbase, which holds the commitment, stands in it as zeroes.
-    let others = block.transactions.iter().skip(1).map(|tx| tx.wtxid().to_raw_hash());
-    let leaves = std::iter::once(Wtxid::all_zeros().to_raw_hash()).chain(others);
-    let root = merkle_tree::calculate_root(leaves).expect("there is a coinbase");
-    let root = WitnessMerkleNode::from_raw_hash(root);
+    let others = block.transactions.iter().skip(1).map(|tx| tx.wtxid().to_byte_array());
+    let leaves = std::iter::once([0; 32]).chain(others);
+    let root = WitnessMerkleNode::from_byte_array(hash::merkle_root(leaves.collect()));
     let computed = Block::compute_witness_commitment(&root, reserved).to_byte_array();
     if computed != commitment {
         let detail = "the last witness commitment is not that of the transactions";

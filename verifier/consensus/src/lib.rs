@@ -10,6 +10,7 @@
 mod check;
 mod coinbase;
 mod commitments;
+mod hash;
 mod header;
 mod parts;
 mod sigops;

@@ -17,6 +17,8 @@ const HEADER_BYTES: u64 = 80;
 pub struct Parts {
     pub(crate) header: Header,
     pub(crate) transactions: Vec<Arc<Tx>>,
+    /// Of the transactions together.
+    transactions_size: usize,
 }
 
 /// A block of which some transactions are not in its bytes.
@@ -44,8 +46,8 @@ impl Parts {
 
     /// Length of the serialization in bytes.
     pub fn size(&self) -> usize {
-        let transactions: usize = self.transactions.iter().map(|tx| tx.size()).sum();
-        usize::try_from(self.frame_size()).unwrap_or(usize::MAX).saturating_add(transactions)
+        let frame = usize::try_from(self.frame_size()).unwrap_or(usize::MAX);
+        frame.saturating_add(self.transactions_size)
     }
 
     /// The serialized block.
@@ -121,7 +123,8 @@ impl Skeleton {
             transactions.push(tx);
         }
         transactions.extend(sent);
-        Ok(Parts { header, transactions })
+        let transactions_size = transactions.iter().map(|tx| tx.size()).sum();
+        Ok(Parts { header, transactions, transactions_size })
     }
 }
 

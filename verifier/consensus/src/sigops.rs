@@ -11,7 +11,7 @@ use bitcoin::script::Instruction;
 use bitcoin::{Script, Transaction, TxIn, TxOut};
 use verifier_protocol::VerdictCode;
 
-use crate::transactions::Outputs;
+use crate::transactions::InnerSpend;
 use crate::{ConsensusFailure, Declared, Parts};
 
 /// The greatest cost of a block (BIP 141).
@@ -40,6 +40,11 @@ impl SigopsRange {
     fn plus(self, other: Self) -> Self {
         Self { at_least: self.at_least + other.at_least, at_most: self.at_most + other.at_most }
     }
+
+    /// The rest, of a sum that `part` is in.
+    fn without(self, part: Self) -> Self {
+        Self { at_least: self.at_least - part.at_least, at_most: self.at_most - part.at_most }
+    }
 }
 
 /// The coinbase's legacy operations, when they are the declared ones.
@@ -58,15 +63,18 @@ pub(crate) fn check_coinbase(
 /// The bounds of the block's cost, when the declared one is allowed and lies within them.
 pub(crate) fn check_block(
     block: &Parts,
-    outputs: &Outputs<'_>,
+    inner_spends: &[InnerSpend<'_>],
     declared: &Declared,
 ) -> Result<SigopsRange, ConsensusFailure> {
     let mut range = SigopsRange::exactly(0);
     for tx in &block.transactions {
         range = range.plus(SigopsRange::exactly(tx.legacy_sigops() * WITNESS_SCALE_FACTOR));
     }
-    for input in block.transactions.iter().skip(1).flat_map(|tx| &tx.transaction.input) {
-        range = range.plus(of_input(input, outputs.find(&input.previous_output)));
+    for tx in block.transactions.iter().skip(1) {
+        range = range.plus(tx.unseen_spends());
+    }
+    for InnerSpend { input, spent } in inner_spends {
+        range = range.without(of_input(input, None)).plus(of_input(input, Some(*spent)));
     }
     let found = declared.sigops_cost.max(range.at_least);
     if found > MAX_BLOCK_SIGOPS_COST {
@@ -86,6 +94,12 @@ pub(crate) fn legacy(transaction: &Transaction) -> u64 {
     let inputs = transaction.input.iter().map(|input| &input.script_sig);
     let outputs = transaction.output.iter().map(|output| &output.script_pubkey);
     inputs.chain(outputs).map(|script| count(script, false)).sum()
+}
+
+/// The cost of what all inputs reveal, of which nothing else is known.
+pub(crate) fn of_unseen_spends(transaction: &Transaction) -> SigopsRange {
+    let inputs = transaction.input.iter().map(|input| of_input(input, None));
+    inputs.fold(SigopsRange::exactly(0), SigopsRange::plus)
 }
 
 /// The cost of what an input reveals: exact when the spent output is known.

@@ -1,8 +1,9 @@
 //! The transactions among themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use bitcoin::{OutPoint, Transaction, TxOut, Txid};
+use bitcoin::{OutPoint, Transaction, TxIn, TxOut, Txid};
 use verifier_protocol::VerdictCode;
 
 use crate::{ConsensusFailure, Parts};
@@ -22,17 +23,28 @@ pub(crate) fn coinbase(block: &Parts) -> Result<&Transaction, ConsensusFailure> 
     }
 }
 
+/// The same on every run: nothing here draws lots. A block has too few transactions for chosen ids
+/// to slow it down.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+
 /// Which transaction of the block has which id.
 pub(crate) struct Outputs<'a> {
     block: &'a Parts,
-    index: BTreeMap<Txid, usize>,
+    index: HashMap<Txid, usize, Fixed>,
+}
+
+/// An input that spends an output of the same block.
+pub(crate) struct InnerSpend<'a> {
+    pub(crate) input: &'a TxIn,
+    pub(crate) spent: &'a TxOut,
 }
 
 impl<'a> Outputs<'a> {
     /// Fails when an id is there twice: such a block can have the merkle root of another one
     /// (CVE-2012-2459).
     pub(crate) fn of(block: &'a Parts) -> Result<Self, ConsensusFailure> {
-        let mut index = BTreeMap::new();
+        let mut index =
+            HashMap::with_capacity_and_hasher(block.transactions.len(), Fixed::default());
         for (place, tx) in block.transactions.iter().enumerate() {
             let txid = tx.txid();
             if let Some(first) = index.insert(txid, place) {
@@ -43,15 +55,12 @@ impl<'a> Outputs<'a> {
         Ok(Self { block, index })
     }
 
-    /// The output, when a transaction of this block has it.
-    pub(crate) fn find(&self, outpoint: &OutPoint) -> Option<&'a TxOut> {
-        let place = self.index.get(&outpoint.txid)?;
-        self.block.transactions[*place].transaction.output.get(usize::try_from(outpoint.vout).ok()?)
-    }
-
-    /// Every input after the coinbase spends something, once, and not from further on.
-    pub(crate) fn check_spends(&self) -> Result<(), ConsensusFailure> {
-        let mut spent = BTreeSet::new();
+    /// Every input after the coinbase spends something, once, and not from further on. Those that
+    /// spend what this block creates.
+    pub(crate) fn check_spends(&self) -> Result<Vec<InnerSpend<'a>>, ConsensusFailure> {
+        let count = self.block.transactions.len();
+        let mut spent = HashSet::with_capacity_and_hasher(2 * count, Fixed::default());
+        let mut inner = Vec::new();
         for (place, tx) in self.block.transactions.iter().enumerate().skip(1) {
             for input in &tx.transaction.input {
                 let outpoint = input.previous_output;
@@ -63,12 +72,22 @@ impl<'a> Outputs<'a> {
                     let detail = format!("output {outpoint} is spent twice");
                     return Err(ConsensusFailure::new(VerdictCode::ConsensusDuplicateTx, detail));
                 }
-                if self.index.get(&outpoint.txid).is_some_and(|parent| *parent >= place) {
+                let Some(parent) = self.index.get(&outpoint.txid) else { continue };
+                if *parent >= place {
                     let detail = format!("transaction at {place} spends {outpoint}, from later on");
                     return Err(ConsensusFailure::new(VerdictCode::ConsensusTxOrder, detail));
                 }
+                inner.extend(
+                    self.output(*parent, outpoint).map(|spent| InnerSpend { input, spent }),
+                );
             }
         }
-        Ok(())
+        Ok(inner)
+    }
+
+    /// The output that a transaction of this block has under that number.
+    fn output(&self, place: usize, outpoint: OutPoint) -> Option<&'a TxOut> {
+        let outputs = &self.block.transactions[place].transaction.output;
+        outputs.get(usize::try_from(outpoint.vout).ok()?)
     }
 }

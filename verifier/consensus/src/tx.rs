@@ -2,10 +2,15 @@
 //! transaction is proposed.
 
 use bitcoin::consensus::{Decodable, encode};
-use bitcoin::hashes::{Hash, sha256d};
+use bitcoin::hashes::Hash;
 use bitcoin::{Transaction, Txid, Wtxid};
 
-use crate::sigops;
+use crate::{SigopsRange, hash, sigops};
+
+/// Bytes of marker and flag, which only a serialization with witness has.
+const SEGWIT_MARK: usize = 2;
+/// Bytes of the version, and of the lock time.
+const NUMBER: usize = 4;
 
 /// A decoded transaction with its ids and sizes, all of them computed here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,7 @@ pub struct Tx {
     size: usize,
     weight: u64,
     legacy_sigops: u64,
+    unseen_spends: SigopsRange,
     has_witness: bool,
 }
 
@@ -29,18 +35,25 @@ impl Tx {
         let transaction = Transaction::consensus_decode_from_finite_reader(bytes)?;
         let size = before.len() - bytes.len();
         let has_witness = transaction.input.iter().any(|input| !input.witness.is_empty());
-        let wtxid = Wtxid::from_raw_hash(sha256d::Hash::hash(&before[..size]));
+        let bytes = &before[..size];
+        let weight = transaction.weight().to_wu();
+        let wtxid = hash::sha256d(bytes);
         let txid = if has_witness {
-            transaction.compute_txid()
+            // What is left without mark and witness. There is one way only to write a transaction
+            // that decodes, so these are the bytes it would be serialized to.
+            let base = usize::try_from(weight).unwrap_or(usize::MAX).saturating_sub(size) / 3;
+            let inner = SEGWIT_MARK + NUMBER..SEGWIT_MARK + base - NUMBER;
+            hash::sha256d_of(&[&bytes[..NUMBER], &bytes[inner], &bytes[size - NUMBER..]])
         } else {
-            Txid::from_raw_hash(wtxid.to_raw_hash())
+            wtxid
         };
         Ok(Self {
-            txid,
-            wtxid,
+            txid: Txid::from_byte_array(txid),
+            wtxid: Wtxid::from_byte_array(wtxid),
             size,
-            weight: transaction.weight().to_wu(),
+            weight,
             legacy_sigops: sigops::legacy(&transaction),
+            unseen_spends: sigops::of_unseen_spends(&transaction),
             has_witness,
             transaction,
         })
@@ -67,6 +80,11 @@ impl Tx {
 
     pub(crate) fn legacy_sigops(&self) -> u64 {
         self.legacy_sigops
+    }
+
+    /// The cost of what its inputs reveal, whatever they spend.
+    pub(crate) fn unseen_spends(&self) -> SigopsRange {
+        self.unseen_spends
     }
 
     pub(crate) fn has_witness(&self) -> bool {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{LinkFault, Message, PROTOCOL_VERSION, ProposalId};
+use crate::{LinkFault, Message, PROTOCOL_VERSION, ProposalId, TemplateBody};
 
 /// The message as a line, its newline included.
 pub fn encode(message: &Message) -> Vec<u8> {
@@ -26,6 +26,9 @@ pub fn encode(message: &Message) -> Vec<u8> {
 /// # Errors
 /// See [`DecodeError`]; each variant asks for another answer.
 pub fn decode(line: &[u8]) -> Result<Message, DecodeError> {
+    if let Some(piece) = body_piece(line) {
+        return Ok(Message::TemplateBody(piece));
+    }
     let envelope: Envelope<'_> = parse(line)?;
     if envelope.version != u64::from(PROTOCOL_VERSION) {
         return Err(DecodeError::UnsupportedVersion {
@@ -44,6 +47,27 @@ pub fn decode(line: &[u8]) -> Result<Message, DecodeError> {
         "heartbeat_ack" => Message::HeartbeatAck(parse(line)?),
         other => return Err(DecodeError::UnknownMsgType { msg_type: shortened(other) }),
     })
+}
+
+/// The long lines, as [`encode`] writes them: read once, not once for the type and once for the
+/// rest. Whatever is wrong with one is found on the other way.
+fn body_piece(line: &[u8]) -> Option<TemplateBody> {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow)]
+        msg_type: Cow<'a, str>,
+        version: u64,
+        proposal_id: ProposalId,
+        index: u32,
+        #[serde(with = "crate::base64_bytes")]
+        data: Vec<u8>,
+    }
+    if !line.starts_with(br#"{"msg_type":"template_body""#) {
+        return None;
+    }
+    let Line { msg_type, version, proposal_id, index, data } = parse(line).ok()?;
+    let is_ours = msg_type == "template_body" && version == u64::from(PROTOCOL_VERSION);
+    is_ours.then_some(TemplateBody { proposal_id, index, data })
 }
 
 /// Why a line is no message for us.
@@ -127,8 +151,8 @@ mod tests {
     use super::*;
     use crate::{
         BodyAnnouncement, CheckOutcome, Checks, FeeTier, Heartbeat, HeartbeatAck, KnownTransaction,
-        Mode, PolicyContext, TemplateBody, TemplatePropose, TemplateVerdict, TxKnown, TxNeed,
-        Verdict, VerdictCode,
+        Mode, PolicyContext, TemplatePropose, TemplateVerdict, TxKnown, TxNeed, Verdict,
+        VerdictCode,
     };
 
     fn proposal() -> TemplatePropose {
@@ -228,6 +252,14 @@ mod tests {
         LinkFault::Framing
     )]
     #[case(r#"{"msg_type":"heartbeat","version":1,"seq":1}"#, LinkFault::VersionMismatch)]
+    #[case(
+        r#"{"msg_type":"template_body","version":1,"proposal_id":1,"index":0,"data":"AAAA"}"#,
+        LinkFault::VersionMismatch
+    )]
+    #[case(
+        r#"{"msg_type":"template_body","version":2,"proposal_id":1,"index":0,"data":"AAAA"}{}"#,
+        LinkFault::Framing
+    )]
     fn a_bad_line_has_its_fault(#[case] line: &str, #[case] fault: LinkFault) {
         assert_eq!(decode(line.as_bytes()).unwrap_err().fault(), Some(fault));
     }

@@ -49,7 +49,7 @@ impl LineDecoder {
     /// # Errors
     /// When the line is too large, whole or not; again at each later call.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, LineTooLarge> {
-        let newline = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n');
+        let newline = memchr::memchr(b'\n', &self.buffer[self.scanned..]);
         let end = newline.map_or(self.buffer.len(), |offset| self.scanned + offset);
         if end - self.start > self.max_line_bytes {
             return Err(LineTooLarge { max_line_bytes: self.max_line_bytes });
