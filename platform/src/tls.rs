@@ -1,26 +1,28 @@
-//! TLS in front of a listener.
+//! TLS on the network's connections: in front of a listener, and towards a server.
 
-use std::io;
-use std::net::SocketAddr;
+mod client;
+mod files;
+mod listener;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{Error as TlsError, RootCertStore, ServerConfig};
 
-use crate::{Listener, Stream, Tasks};
+pub use client::TlsClient;
+pub use files::{FileError, MutualFiles, ServerFiles, TlsFile};
+pub use listener::TlsListener;
 
-/// How long a client may take to shake hands.
+/// How long the other end may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at once; more connections wait to be accepted.
-const MAX_HANDSHAKES: usize = 64;
 
-/// What a server shows its clients: a certificate chain and its key.
+/// What a server shows its clients, a certificate chain and its key, and whom it asks for theirs.
 #[derive(Clone)]
 pub struct Identity(Arc<ServerConfig>);
 
@@ -37,6 +39,9 @@ pub enum IdentityError {
     /// They do not fit each other, or nobody can use them.
     #[error("certificate and key cannot be used together: {0}")]
     Pair(String),
+    /// The file of those who are trusted holds no certificates that could vouch for anybody.
+    #[error("holds no certificate to trust in PEM: {0}")]
+    Trusted(String),
 }
 
 impl Identity {
@@ -45,98 +50,69 @@ impl Identity {
     /// # Errors
     /// What is wrong with them; no part of the key is told.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, PemError>>()
-            .map_err(|error| IdentityError::Chain(error.to_string()))?;
-        if chain.is_empty() {
-            return Err(IdentityError::Chain("no BEGIN CERTIFICATE".to_owned()));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| IdentityError::Key(error.to_string()))?;
-        let pair = |error: tokio_rustls::rustls::Error| IdentityError::Pair(error.to_string());
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        Self::build(chain, key, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, and serves only clients that one of the `trusted` certificates vouches for, or
+    /// that show one of them.
+    ///
+    /// # Errors
+    /// What is wrong with them; no part of the key is told.
+    pub fn mutual(chain: &[u8], key: &[u8], trusted: &[u8]) -> Result<Self, IdentityError> {
+        let roots = Arc::new(roots(trusted)?);
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+        let clients = clients.map_err(|error| IdentityError::Trusted(error.to_string()))?;
+        Self::build(chain, key, clients)
+    }
+
+    fn build(
+        chain: &[u8],
+        key: &[u8],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Self, IdentityError> {
+        let (chain, key) = pair(chain, key)?;
+        let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(pair)?
-            .with_no_client_auth()
+            .map_err(|error| unusable(&error))?
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
-            .map_err(pair)?;
+            .map_err(|error| unusable(&error))?;
         Ok(Self(Arc::new(config)))
     }
 }
 
-/// Accepts connections of a listener once their handshakes are done, so that a client that is slow
-/// to shake hands holds up nobody.
-pub struct TlsListener {
-    inner: Box<dyn Listener>,
-    /// What the next client is shown; without one it is served in plaintext.
-    identity: watch::Receiver<Option<Identity>>,
-    tasks: Tasks,
-    done: mpsc::Sender<Option<Stream>>,
-    shaken: mpsc::Receiver<Option<Stream>>,
-    under_way: usize,
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
 }
 
-impl TlsListener {
-    /// Handshakes are tasks of `tasks`.
-    pub fn new(
-        inner: Box<dyn Listener>,
-        identity: watch::Receiver<Option<Identity>>,
-        tasks: Tasks,
-    ) -> Self {
-        let (done, shaken) = mpsc::channel(MAX_HANDSHAKES);
-        Self { inner, identity, tasks, done, shaken, under_way: 0 }
-    }
-
-    fn shake(&mut self, stream: Stream, identity: Identity) {
-        self.under_way += 1;
-        let done = self.done.clone();
-        drop(self.tasks.spawn("tls_handshake", async move {
-            let (peer, local) = (stream.peer, stream.local);
-            let accept = TlsAcceptor::from(identity.0).accept(stream);
-            let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await {
-                Ok(Ok(stream)) => {
-                    let (read, write) = tokio::io::split(stream);
-                    Some(Stream { read: Box::new(read), write: Box::new(write), peer, local })
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, %error, "TLS handshake failed");
-                    None
-                }
-                Err(_) => {
-                    tracing::debug!(%peer, "TLS handshake not finished in time");
-                    None
-                }
-            };
-            // The listener may be gone.
-            let _ = done.send(stream).await;
-        }));
-    }
+fn unusable(error: &TlsError) -> IdentityError {
+    IdentityError::Pair(error.to_string())
 }
 
-#[async_trait]
-impl Listener for TlsListener {
-    async fn accept(&mut self) -> io::Result<Stream> {
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                Some(shaken) = self.shaken.recv() => {
-                    self.under_way -= 1;
-                    match shaken {
-                        Some(stream) => return Ok(stream),
-                        None => continue,
-                    }
-                }
-                accepted = self.inner.accept(), if self.under_way < MAX_HANDSHAKES => accepted?,
-            };
-            let identity = self.identity.borrow().clone();
-            match identity {
-                Some(identity) => self.shake(accepted, identity),
-                None => return Ok(accepted),
-            }
-        }
-    }
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-    fn local_addr(&self) -> SocketAddr {
-        self.inner.local_addr()
+fn pair(chain: &[u8], key: &[u8]) -> Result<Pair, IdentityError> {
+    let chain = certificates(chain).map_err(IdentityError::Chain)?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| IdentityError::Key(error.to_string()))?;
+    Ok((chain, key))
+}
+
+fn roots(trusted: &[u8]) -> Result<RootCertStore, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(trusted).map_err(IdentityError::Trusted)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| IdentityError::Trusted(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, PemError>>()
+        .map_err(|error| error.to_string())?;
+    match certificates.is_empty() {
+        true => Err("no BEGIN CERTIFICATE".to_owned()),
+        false => Ok(certificates),
     }
 }
