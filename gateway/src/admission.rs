@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::config::LimitsConfig;
 use crate::limits::{ADDRESSES_REMEMBERED, REFUSALS_REPORTED_PER_SECOND};
 
+/// How often idle addresses are forgotten where all places are taken.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Counts connections and judges new ones.
 pub(crate) struct Admission {
     state: Mutex<State>,
@@ -25,6 +28,8 @@ struct State {
     bounds: Bounds,
     open: usize,
     addresses: BTreeMap<IpAddr, Address>,
+    /// When idle addresses were last forgotten.
+    forgot_at: Duration,
     reports: Bucket,
 }
 
@@ -89,7 +94,8 @@ impl Admission {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
         let reports = Bucket::full(REFUSALS_REPORTED_PER_SECOND, Duration::ZERO);
         let (bounds, addresses) = (Bounds::of(limits), BTreeMap::new());
-        Self { state: Mutex::new(State { bounds, open: 0, addresses, reports }) }
+        let forgot_at = Duration::ZERO;
+        Self { state: Mutex::new(State { bounds, open: 0, addresses, forgot_at, reports }) }
     }
 
     /// Judges connections by these limits from now on.
@@ -147,9 +153,12 @@ impl Admission {
 impl State {
     /// An address without connections whose bucket is full again is as good as unknown.
     fn forget_idle(&mut self, per_second: f64, now: Duration) {
-        if self.addresses.len() < ADDRESSES_REMEMBERED {
+        // To look through all of them at each connection would help whoever floods.
+        let is_soon = now.saturating_sub(self.forgot_at) < FORGET_INTERVAL;
+        if self.addresses.len() < ADDRESSES_REMEMBERED || is_soon {
             return;
         }
+        self.forgot_at = now;
         self.addresses.retain(|_, address| {
             address.bucket.refill(per_second, now);
             address.open > 0 || address.bucket.tokens < per_second
@@ -215,6 +224,19 @@ mod tests {
         assert_eq!(connect(B, 0), None);
         assert_eq!(connect(A, 499), Some("limits.connections_per_second_per_ip"));
         assert_eq!(connect(A, 500), None);
+    }
+
+    #[test]
+    fn addresses_are_remembered_up_to_a_bound_and_idle_ones_make_room() {
+        let admission = admission(10, 10, 1);
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        let connect = |n, secs| limit(admission.admit(address(n), Duration::from_secs(secs)));
+        for n in 0..ADDRESSES_REMEMBERED as u32 {
+            assert_eq!(connect(n, 1), None);
+        }
+        let another = ADDRESSES_REMEMBERED as u32;
+        assert_eq!(connect(another, 1), Some("ADDRESSES_REMEMBERED"));
+        assert_eq!(connect(another, 2), None, "the others left a second ago");
     }
 
     #[test]

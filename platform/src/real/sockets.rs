@@ -20,7 +20,9 @@ pub struct Sockets;
 #[async_trait]
 impl Net for Sockets {
     async fn connect(&self, address: &str) -> io::Result<Stream> {
-        stream(TcpStream::connect(address).await?)
+        let socket = TcpStream::connect(address).await?;
+        let peer = socket.peer_addr()?;
+        stream(socket, peer)
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
@@ -38,8 +40,14 @@ struct Socket {
 #[async_trait]
 impl Listener for Socket {
     async fn accept(&mut self) -> io::Result<Stream> {
-        let (socket, _) = self.listener.accept().await?;
-        stream(socket)
+        loop {
+            let accepted = self.listener.accept().await;
+            match accepted.and_then(|(socket, peer)| stream(socket, peer)) {
+                // Whoever has left already must not hold up those behind.
+                Err(error) if has_left(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -47,9 +55,15 @@ impl Listener for Socket {
     }
 }
 
-fn stream(socket: TcpStream) -> io::Result<Stream> {
+/// The fault is the one connection's.
+fn has_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected)
+}
+
+fn stream(socket: TcpStream, peer: SocketAddr) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
-    let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
+    let local = socket.local_addr()?;
     let (read, write) = socket.into_split();
     let reader_gone = Arc::new(AtomicBool::new(false));
     let read = ReadHalf { half: read, gone: Arc::clone(&reader_gone) };
