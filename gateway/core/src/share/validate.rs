@@ -39,8 +39,9 @@ pub(crate) struct Judged<'a> {
     pub(crate) answer: Result<(), WireError>,
 }
 
-/// Judges a submission that rolled as many bytes of the extranonce as its channel grants. The checks come in the order of what they cost and of how much they say: a
-/// stale share is stale first of all, a replay is found last.
+/// Judges a submission that rolled as many bytes of the extranonce as its channel grants. The
+/// checks come in the order of what they cost and of how much they say: a stale share is stale
+/// first of all, a replay is found last.
 pub(crate) fn judge<'a>(
     lookup: Lookup<'a>,
     rolled: &[u8],
