@@ -22,6 +22,8 @@ pub mod limits;
 mod listener;
 mod live;
 pub mod log;
+mod log_watch;
+mod memory;
 mod metrics;
 mod noise_identity;
 mod recorder;

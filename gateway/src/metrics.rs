@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gateway_core::event::{Event, Sv2Response};
+use gateway_core::event::{Event, LogFault, Sv2Response};
 use gateway_core::reason::ReasonCode;
 use gateway_core::session::Notice;
 use prometheus_client::metrics::counter::Counter;
@@ -56,6 +56,9 @@ pub(crate) struct Metrics {
     pub(crate) queue_length: GaugeBy,
     pub(crate) queue_capacity: GaugeBy,
     pub(crate) events_dropped: Counter,
+    log_stalls: CounterBy,
+    pub(crate) log_stalled_seconds: Gauge<f64, AtomicU64>,
+    pub(crate) memory_bound: GaugeBy,
     pub(crate) template_age_seconds: Gauge<f64, AtomicU64>,
     hatches: GaugeBy,
 }
@@ -97,10 +100,13 @@ pub(crate) const LABELS: &[MetricLabel] = &[
     labelled("up", "of", "log, template_source, verifier, share_upstream"),
     labelled("queue_length", "queue", QUEUES),
     labelled("queue_capacity", "queue", QUEUES),
+    labelled("log_stalls", "cause", "disk_full, io_error"),
+    labelled("memory_bound_bytes", "part", PARTS),
     labelled("escape_hatch_active", "name", "the hatch's environment variable"),
 ];
 
-const QUEUES: &str = "connections, channels, workers, replay_window, templates, forward_queue, forward_in_flight, blocks";
+const QUEUES: &str = "connections, channels, workers, replay_window, templates, forward_queue, forward_in_flight, blocks, log_batches";
+const PARTS: &str = "connections, addresses, channels, workers, replay_window, templates, log, forward, blocks, events, verifiers";
 
 impl Metrics {
     pub(crate) fn new() -> Self {
@@ -128,10 +134,17 @@ impl Metrics {
             queue_length: Family::default(),
             queue_capacity: Family::default(),
             events_dropped: Counter::default(),
+            log_stalls: Family::default(),
+            log_stalled_seconds: Gauge::default(),
+            memory_bound: Family::default(),
             template_age_seconds: Gauge::default(),
             hatches: Family::default(),
         };
         all.register();
+        // Whoever watches for the first of these needs to see that there was none.
+        for cause in LogFault::ALL {
+            drop(all.log_stalls.get_or_create(&label("cause", cause.as_str())));
+        }
         all
     }
 
@@ -189,6 +202,21 @@ impl Metrics {
             self.events_dropped.clone(),
         );
         self.add(
+            "log_stalls",
+            "Times that the log took nothing, and no share was acknowledged, by cause",
+            self.log_stalls.clone(),
+        );
+        self.add(
+            "log_stalled_seconds",
+            "How long the log has taken nothing; 0 while it takes what comes",
+            self.log_stalled_seconds.clone(),
+        );
+        self.add(
+            "memory_bound_bytes",
+            "The most memory that the limits allow, by part",
+            self.memory_bound.clone(),
+        );
+        self.add(
             "template_age_seconds",
             "Age of the work that miners are on",
             self.template_age_seconds.clone(),
@@ -219,6 +247,11 @@ impl Metrics {
         for hatch in open {
             self.hatches.get_or_create(&label("name", hatch.variable())).set(1);
         }
+    }
+
+    /// The log takes nothing from now on.
+    pub(crate) fn log_stalled(&self, cause: LogFault) {
+        self.log_stalls.get_or_create(&label("cause", cause.as_str())).inc();
     }
 
     /// Counts what an event tells.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use gateway_core::event::LogFault;
 use gateway_core::hashrate::HashRates;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,9 +17,10 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::EscapeHatch;
 use crate::forwarder::ForwardLevel;
-use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS, WORKERS};
+use crate::limits::{BLOCKS_IN_SUBMISSION, CHANNELS, LOG_WAITING_BATCHES, WORKERS};
 use crate::live::Live;
-use crate::log::LogStatus;
+use crate::log::{LogStatus, Stall};
+use crate::memory;
 use crate::metrics::{Metrics, label};
 use crate::recorder::Recorder;
 
@@ -49,6 +51,8 @@ struct Report<'a> {
     ready: bool,
     missing: Vec<&'static str>,
     log: String,
+    /// Why no share is acknowledged.
+    log_stall: Option<StallReport>,
     connections: usize,
     channels: usize,
     hash_rate: HashRate,
@@ -79,6 +83,19 @@ impl From<HashRates> for HashRate {
 }
 
 #[derive(Serialize)]
+struct StallReport {
+    cause: &'static str,
+    error: String,
+    since_ms: u64,
+}
+
+impl From<Stall> for StallReport {
+    fn from(Stall { cause, error, since_ms }: Stall) -> Self {
+        Self { cause: cause.as_str(), error, since_ms }
+    }
+}
+
+#[derive(Serialize)]
 struct TemplateReport {
     template_id: u64,
     source: String,
@@ -92,9 +109,11 @@ impl Status {
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let mode = self.live.now().gateway.mode;
         let has_template = self.board.publication().is_some() || !mode.serves_miners();
+        let stalled = self.stall().map(|stall| stall.cause);
         let checks = [
             ("not_draining", !self.is(&self.draining)),
-            ("log", self.recorder.log().status() == LogStatus::Writing),
+            ("log_disk_full", stalled != Some(LogFault::DiskFull)),
+            ("log_io_error", stalled != Some(LogFault::IoError)),
             ("template_source", self.source_up()),
             ("template", has_template),
             ("verifier", self.is(&self.verifier_up) || !mode.gates_jobs()),
@@ -127,8 +146,9 @@ impl Status {
             missing,
             log: match self.recorder.log().status() {
                 LogStatus::Writing => "writing".to_owned(),
-                LogStatus::Failing { why } => format!("failing: {why}"),
+                LogStatus::Failing(stall) => format!("failing: {}", stall.error),
             },
+            log_stall: self.stall().map(StallReport::from),
             connections: self.admission.open(),
             channels: self.shared.channels(),
             hash_rate: self.hash_rate(now.mono),
@@ -173,14 +193,19 @@ impl Status {
             ("forward_queue", level.queued, share.queue_size),
             ("forward_in_flight", level.in_flight, share.max_in_flight),
             ("blocks", self.blocks.under_way(), BLOCKS_IN_SUBMISSION),
+            ("log_batches", self.recorder.log().waiting(), LOG_WAITING_BATCHES),
         ];
         for (name, length, capacity) in queues {
             let name = label("queue", name);
             metrics.queue_length.get_or_create(&name).set(gauge(length));
             metrics.queue_capacity.get_or_create(&name).set(gauge(capacity));
         }
+        for (part, bytes) in memory::bound(&config) {
+            metrics.memory_bound.get_or_create(&label("part", part)).set(gauge(bytes));
+        }
+        let stall = self.stall();
         let up = [
-            ("log", self.recorder.log().status() == LogStatus::Writing),
+            ("log", stall.is_none()),
             ("template_source", self.source_up()),
             ("verifier", self.is(&self.verifier_up)),
             ("share_upstream", *self.pool_up.borrow()),
@@ -194,6 +219,13 @@ impl Status {
             now.unix_ms.saturating_sub(publication.work.template().observed_at_ms)
         });
         metrics.template_age_seconds.set(age as f64 / 1000.0);
+        let stalled = stall.map_or(0, |stall| now.unix_ms.saturating_sub(stall.since_ms));
+        metrics.log_stalled_seconds.set(stalled as f64 / 1000.0);
+    }
+
+    /// The stall of the log that goes on.
+    fn stall(&self) -> Option<Stall> {
+        self.recorder.log().status().stall().cloned()
     }
 
     /// Whether the source answers, and has not been silent for too long.

@@ -34,6 +34,8 @@ pub enum Event {
     ConfigReloaded(ConfigReloaded),
     /// The mode changed while running.
     ModeChanged(ModeChanged),
+    /// The log takes records again.
+    LogRecovered(LogRecovered),
 }
 
 impl Event {
@@ -48,6 +50,7 @@ impl Event {
             Self::BlockFound(_) => "block_found",
             Self::ConfigReloaded(_) => "config_reloaded",
             Self::ModeChanged(_) => "mode_changed",
+            Self::LogRecovered(_) => "log_recovered",
         }
     }
 }
@@ -268,5 +271,41 @@ pub struct ModeChanged {
     /// From now on.
     pub to: Mode,
     /// When.
+    pub timestamp_ms: u64,
+}
+
+/// Why the log takes no records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogFault {
+    /// The disk, a quota or a limit on the size of files leaves no room.
+    DiskFull,
+    /// The disk refuses for another reason.
+    IoError,
+}
+
+impl LogFault {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::DiskFull, Self::IoError];
+
+    /// The word in events and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk_full",
+            Self::IoError => "io_error",
+        }
+    }
+}
+
+/// `log_recovered`: the log could not be written for a while, and no share was acknowledged
+/// meanwhile. It is written once it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecovered {
+    /// Why it could not.
+    pub cause: LogFault,
+    /// The disk's last answer.
+    pub error: String,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+    /// When it ended.
     pub timestamp_ms: u64,
 }

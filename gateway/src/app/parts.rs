@@ -32,6 +32,7 @@ use crate::http::{Api, router};
 use crate::limits::{EXPORTS, FORWARD_WAITING_SHARES};
 use crate::live::Live;
 use crate::log::{self, LogEnd, LogError, Recovered};
+use crate::log_watch;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, ReloadRequest, Reloader};
@@ -194,6 +195,7 @@ impl Common {
         let (reloads, requests) = mpsc::channel(1);
         let reloader = reloader.run(reload, requests, stops.background.clone());
         background.push(self.spawn("reload", reloader));
+        background.push(self.watch_log(&stops));
         let draining = Arc::new(AtomicBool::new(false));
         let status = self.status(&blocks, &level_now, up, admission, &draining);
         let http = self.serve_http(status, &feed, reloads, http, &servers, &stops);
@@ -215,6 +217,12 @@ impl Common {
             clients,
             servers,
         }
+    }
+
+    fn watch_log(&self, stops: &Stops) -> TaskHandle<()> {
+        let (recorder, metrics) = (Arc::clone(&self.recorder), Arc::clone(&self.metrics));
+        let stop = stops.background.clone();
+        self.spawn("log_watch", log_watch::watch(recorder, metrics, self.clock.clone(), stop))
     }
 
     fn block_submitter(&self, clients: &TaskGroup, stops: &Stops) -> Arc<BlockSubmitter> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway_core::event::{
-    BlockFound, ConfigReloaded, ConnectionClosed, Event, ModeChanged, PrevhashSwitch,
+    BlockFound, ConfigReloaded, ConnectionClosed, Event, LogRecovered, ModeChanged, PrevhashSwitch,
     ShareAccepted, ShareForwardResult, TemplateVerdict,
 };
 use gateway_core::ids::WorkerId;
@@ -27,6 +27,7 @@ pub fn encode_event(event: &Event) -> log::Event {
         Event::BlockFound(event) => block_found(event),
         Event::ConfigReloaded(event) => config_reloaded(event),
         Event::ModeChanged(event) => mode_changed(*event),
+        Event::LogRecovered(event) => log_recovered(event),
         other => unreachable!("an event without a form: {}", other.name()),
     };
     log::Event { name: event.name(), fields }
@@ -247,4 +248,19 @@ fn mode_changed(event: ModeChanged) -> String {
     }
     let (from, to) = (event.from.as_str(), event.to.as_str());
     json(&Fields { from, to, timestamp_ms: event.timestamp_ms })
+}
+
+fn log_recovered(event: &LogRecovered) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        cause: &'static str,
+        error: &'a str,
+        since_ms: u64,
+        stalled_ms: u64,
+        timestamp_ms: u64,
+    }
+    let LogRecovered { cause, error, since_ms, timestamp_ms } = event;
+    let (since_ms, timestamp_ms) = (*since_ms, *timestamp_ms);
+    let stalled_ms = timestamp_ms.saturating_sub(since_ms);
+    json(&Fields { cause: cause.as_str(), error, since_ms, stalled_ms, timestamp_ms })
 }

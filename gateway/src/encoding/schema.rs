@@ -131,6 +131,17 @@ pub(crate) const EVENTS: &[EventSchema] = &[
         fields: &[("from", "string", "before"), ("to", "string", "from now on"), TIMESTAMP],
     },
     EventSchema {
+        name: "log_recovered",
+        meaning: "The log could not be written for a while, and no share was acknowledged meanwhile; it can be now.",
+        fields: &[
+            ("cause", "string", "disk_full or io_error"),
+            ("error", "string", "the disk's last answer"),
+            ("since_ms", "integer", "since when it could not, Unix milliseconds"),
+            ("stalled_ms", "integer", "for how long"),
+            TIMESTAMP,
+        ],
+    },
+    EventSchema {
         name: "lagged",
         meaning: "This reader was too slow; seq is that of the last event it missed. Not in the log.",
         fields: &[("missed", "integer", "how many events")],
@@ -247,6 +258,12 @@ mod tests {
                 from: Mode::Observe,
                 to: Mode::Inline,
                 timestamp_ms: 1,
+            }),
+            Event::LogRecovered(LogRecovered {
+                cause: LogFault::DiskFull,
+                error: "no space left on device".to_owned(),
+                since_ms: 1,
+                timestamp_ms: 2,
             }),
         ]
     }

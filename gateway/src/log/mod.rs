@@ -9,6 +9,7 @@
 //! `share_accepted` event in one append, so whoever finds the event finds the rest too. A found
 //! block (`B`) comes before its share in the same way.
 
+mod disk;
 pub mod reader;
 pub mod recovery;
 pub mod segment;
@@ -17,8 +18,9 @@ pub mod writer;
 use std::io;
 use std::sync::Arc;
 
+pub use disk::{LogStatus, Stall};
 pub use recovery::{Recovered, Unresolved, recover};
-pub use writer::{Commit, Log, LogEnd, LogSettings, LogStatus, Slot, open};
+pub use writer::{Commit, Log, LogEnd, LogSettings, Slot, open};
 
 /// How much a record must survive before those who wait for it are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gateway_core::event::LogFault;
 use gateway_core::ids::ShareId;
 use platform::TaskHandle;
 use proptest::prelude::*;
@@ -185,7 +186,8 @@ async fn a_full_disk_acknowledges_nothing_until_there_is_room() {
     let mut commit = log.log.append(vec![accepted("b", "j")]).await.unwrap();
     let waited = tokio::time::timeout(std::time::Duration::from_secs(5), &mut commit).await;
     assert!(waited.is_err(), "acknowledged without being written");
-    assert!(matches!(log.log.status(), LogStatus::Failing { .. }));
+    let stalled = log.log.status().stall().map(|stall| stall.cause);
+    assert_eq!(stalled, Some(LogFault::DiskFull));
     disk.leave_room_for(None);
     assert!(commit.await);
     assert_eq!(log.log.status(), LogStatus::Writing);

@@ -12,10 +12,11 @@ use std::task::{Context, Poll};
 use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::disk::{Disk, LogStatus};
 use super::segment::{self, Kind};
 use super::{Block, LogError, Record, Recovered, SyncMode};
 use crate::http::events::EventFeed;
-use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_RETRY_PAUSE, LOG_WAITING_BATCHES};
+use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_WAITING_BATCHES};
 
 /// How the log is kept.
 #[derive(Clone, Debug)]
@@ -28,19 +29,6 @@ pub struct LogSettings {
     pub sync: SyncMode,
     /// How many closed segments are kept; older ones go once all their shares are resolved.
     pub retention: usize,
-}
-
-/// Whether the disk takes records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LogStatus {
-    /// It does.
-    #[default]
-    Writing,
-    /// It does not: nothing is acknowledged until it does again.
-    Failing {
-        /// The disk's answer.
-        why: String,
-    },
 }
 
 /// The way to the log, shared by all who record.
@@ -89,6 +77,16 @@ impl Log {
     pub fn status(&self) -> LogStatus {
         self.status.borrow().clone()
     }
+
+    /// The same, for whoever waits for a change.
+    pub(crate) fn follow_status(&self) -> watch::Receiver<LogStatus> {
+        self.status.clone()
+    }
+
+    /// Batches that wait, of [`LOG_WAITING_BATCHES`].
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.max_capacity() - self.inbox.capacity()
+    }
 }
 
 impl Slot<'_> {
@@ -131,8 +129,9 @@ pub async fn open(
     let (sender, inbox) = mpsc::channel(LOG_WAITING_BATCHES);
     let (status, status_receiver) = watch::channel(LogStatus::default());
     let LogEnd { finish, give_up } = end;
+    let disk = Disk { wall: Arc::clone(&env.wall), status, give_up };
     let storage = Arc::clone(&env.storage);
-    let writer = Writer::open(storage, settings, recovered, feed, give_up, status).await?;
+    let writer = Writer::open(storage, settings, recovered, feed, disk).await?;
     let task = env.tasks.spawn("log_writer", writer.run(inbox, finish));
     Ok((Log { inbox: sender, status: status_receiver }, task))
 }
@@ -141,8 +140,7 @@ struct Writer {
     storage: Arc<dyn Storage>,
     settings: LogSettings,
     feed: Arc<EventFeed>,
-    give_up: Shutdown,
-    status: watch::Sender<LogStatus>,
+    disk: Disk,
     next_seq: u64,
     current: Current,
     closed: VecDeque<Closed>,
@@ -181,8 +179,7 @@ impl Writer {
         settings: LogSettings,
         recovered: &Recovered,
         feed: Arc<EventFeed>,
-        give_up: Shutdown,
-        status: watch::Sender<LogStatus>,
+        disk: Disk,
     ) -> Result<Self, LogError> {
         let failed = |path: &Path, what| {
             let path = path.display().to_string();
@@ -225,7 +222,7 @@ impl Writer {
             unresolved: last.unresolved,
         };
         let next_seq = recovered.next_seq;
-        Ok(Self { storage, settings, feed, give_up, status, next_seq, current, closed, unresolved })
+        Ok(Self { storage, settings, feed, disk, next_seq, current, closed, unresolved })
     }
 
     async fn run(
@@ -321,11 +318,11 @@ impl Writer {
 
     /// Appends the bytes, as often as it takes.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let Self { current, settings, give_up, status, .. } = self;
+        let Self { current, settings, disk, .. } = self;
         let sync = settings.sync;
         loop {
             let outcome = append(current, bytes, sync).await;
-            if until_it_works(outcome, status, give_up, "write to").await?.is_some() {
+            if disk.until_it_works(outcome, "write to").await?.is_some() {
                 return Ok(());
             }
         }
@@ -336,8 +333,7 @@ impl Writer {
         let path = self.settings.path.join(segment::name(self.next_seq));
         loop {
             let begun = begin(&self.storage, &path, &mut self.current).await;
-            let (status, give_up) = (&self.status, &self.give_up);
-            let file = until_it_works(begun, status, give_up, "begin a segment of").await?;
+            let file = self.disk.until_it_works(begun, "begin a segment of").await?;
             let Some(file) = file else { continue };
             let next = Current {
                 file,
@@ -397,35 +393,4 @@ async fn begin(
 ) -> io::Result<Box<dyn AppendFile>> {
     current.file.sync().await?;
     storage.append(next).await
-}
-
-/// `Some` where the attempt worked; where it did not, says so, waits, and returns `None`: try
-/// again. An error when it is time to give up.
-async fn until_it_works<T>(
-    outcome: io::Result<T>,
-    status: &watch::Sender<LogStatus>,
-    give_up: &Shutdown,
-    what: &str,
-) -> Result<Option<T>, String> {
-    let error = match outcome {
-        Ok(value) => {
-            if *status.borrow() != LogStatus::Writing {
-                tracing::info!("the log is written again");
-                status.send_replace(LogStatus::Writing);
-            }
-            return Ok(Some(value));
-        }
-        Err(error) => error,
-    };
-    let why = error.to_string();
-    let failing = LogStatus::Failing { why: why.clone() };
-    if *status.borrow() != failing {
-        tracing::error!(%error, "cannot {what} the log: no share is acknowledged until it works");
-        status.send_replace(failing);
-    }
-    tokio::select! {
-        biased;
-        () = give_up.cancelled() => Err(why),
-        () = tokio::time::sleep(LOG_RETRY_PAUSE) => Ok(None),
-    }
 }

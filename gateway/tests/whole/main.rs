@@ -2,6 +2,7 @@
 //! the pool, and a miner that grinds real headers.
 #![allow(clippy::unwrap_used)] // A test may.
 
+mod disk;
 mod http;
 mod miner;
 mod proxy;
