@@ -58,6 +58,10 @@ pub(crate) struct Serving {
     pub(crate) handshake_timeout: Duration,
 }
 
+/// What is known of a miner that ends the connection once it has seen the certificate.
+const WORDLESS: &str = "the miner left after the handshake without a word: it may expect another \
+                        authority, or its clock may be outside the certificate's validity";
+
 /// How a connection ended; without a reason the miner left.
 #[derive(Debug)]
 struct End {
@@ -107,6 +111,7 @@ pub(crate) async fn serve(
                 outbox,
                 alarm: side.clock.alarm(),
                 new_tip_decided: None,
+                shows_certificate: serving.identity.is_some(),
                 tip_before_end: None,
             };
             let end = connection.run(&mut stream, standing, signals).await;
@@ -154,6 +159,8 @@ struct Connection<'a> {
     alarm: Alarm,
     /// When the tip was decided for that is among the bytes to be written.
     new_tip_decided: Option<Duration>,
+    /// Whether the miner was shown one, and may not like it.
+    shows_certificate: bool,
     /// The tip the miner was on when it was told to go.
     tip_before_end: Option<bitcoin::BlockHash>,
 }
@@ -262,11 +269,16 @@ impl Connection<'_> {
                 if !self.outgoing.bytes().is_empty() => self.written(written).map(|()| None),
             read = read_some(stream.read.as_mut(), &mut self.decoder),
                 if self.outbox.takes_more() => match read {
-                    Ok(0) => Err(End::left("the miner closed the connection")),
+                    Ok(0) => Err(self.left()),
                     Ok(_) => Ok(self.take_frames().await),
                     Err(error) => Err(End::left(error.to_string())),
                 },
         }
+    }
+
+    fn left(&self) -> End {
+        let is_wordless = self.shows_certificate && self.session.awaits_setup();
+        End::left(if is_wordless { WORDLESS } else { "the miner closed the connection" })
     }
 
     async fn take_frames(&mut self) -> Option<Close> {

@@ -77,6 +77,17 @@ async fn a_block_that_the_node_will_never_take_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_miner_that_leaves_on_seeing_the_certificate_is_told_of_with_what_may_be_wrong() {
+    let world = World::new().await;
+    let gateway = world.start_gateway("observe");
+    drop(Miner::connect(&world).await);
+    let events = world.events_until("connection_closed", 1).await;
+    let detail = named(&events, "connection_closed")[0]["detail"].to_string();
+    assert!(detail.contains("its clock") && detail.contains("authority"), "{detail}");
+    assert_eq!(gateway.stop().await, Ok(()));
+}
+
+#[tokio::test]
 async fn what_was_never_reached_is_missing() {
     let world = World::new().await;
     let gateway = world.start_gateway_with(&[

@@ -149,6 +149,11 @@ impl Session {
         }
     }
 
+    /// Whether nothing was heard of the miner yet.
+    pub fn awaits_setup(&self) -> bool {
+        matches!(self.phase, Phase::AwaitSetup(_))
+    }
+
     /// Whether the session has ended.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
