@@ -39,6 +39,9 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>> {
     let page = "docs/reference/reason-codes.md";
     let listed = after_each(&read(page)?, "\n| `", '`');
     compare(codes, page, listed, &promised("reason_codes"));
+    let page = "docs/reference/metrics.md";
+    let listed = after_each(&read(page)?, "\n| `", '`');
+    compare("metrics", page, listed, &promised("metrics"));
     compare(
         "endpoints",
         "docs/reference/openapi.json",
