@@ -68,16 +68,17 @@ async fn read(mut body: Incoming, since: &mut u64, take: &mut impl FnMut(Value))
     while let Ok(Some(Ok(frame))) = timeout(PATIENCE, body.frame()).await {
         let Ok(bytes) = frame.into_data() else { continue };
         pending.extend_from_slice(&bytes);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
+        let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in pending[..whole].split_inclusive(|byte| *byte == b'\n') {
             // What is no JSON is shown as text: judges find no event in it.
-            let line = serde_json::from_slice(&line)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&line).into_owned()));
+            let line = serde_json::from_slice(line)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(line).into_owned()));
             if let Some(seq) = line["seq"].as_u64() {
                 *since = (*since).max(seq);
             }
             take(line);
         }
+        pending.drain(..whole);
         if pending.len() > MAX_LINE_BYTES {
             return;
         }

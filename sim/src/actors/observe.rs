@@ -13,19 +13,35 @@ use crate::scenario::Action;
 #[derive(Clone)]
 pub struct Recorder {
     start: Instant,
-    seen: Arc<Mutex<Vec<Observation>>>,
+    keeper: Keeper,
+}
+
+#[derive(Clone)]
+enum Keeper {
+    /// Keeps everything.
+    Record(Arc<Mutex<Vec<Observation>>>),
+    /// Takes what it needs of each moment: a load has too many to keep.
+    Sink(Arc<dyn Fn(Observation) + Send + Sync>),
 }
 
 impl Recorder {
     /// An empty record whose time begins now.
     pub fn new() -> Self {
-        Self { start: Instant::now(), seen: Arc::default() }
+        Self { start: Instant::now(), keeper: Keeper::Record(Arc::default()) }
+    }
+
+    /// A record that keeps nothing and hands each moment to `sink`.
+    pub(crate) fn into_sink(sink: impl Fn(Observation) + Send + Sync + 'static) -> Self {
+        Self { start: Instant::now(), keeper: Keeper::Sink(Arc::new(sink)) }
     }
 
     /// Writes down what was seen at this moment.
     pub fn record(&self, what: Seen) {
-        let at = self.elapsed();
-        self.lock().push(Observation { at, what });
+        let seen = Observation { at: self.elapsed(), what };
+        match &self.keeper {
+            Keeper::Record(record) => lock(record).push(seen),
+            Keeper::Sink(sink) => sink(seen),
+        }
     }
 
     /// Time since the record began.
@@ -38,19 +54,27 @@ impl Recorder {
         self.start
     }
 
-    /// Everything so far.
+    /// Everything so far that was kept.
     pub fn observations(&self) -> Vec<Observation> {
-        self.lock().clone()
+        match &self.keeper {
+            Keeper::Record(record) => lock(record).clone(),
+            Keeper::Sink(_) => Vec::new(),
+        }
     }
 
-    /// How many moments `matches` among everything so far.
+    /// How many moments `matches` among everything so far that was kept.
     pub fn count(&self, matches: impl Fn(&Seen) -> bool) -> usize {
-        self.lock().iter().filter(|observation| matches(&observation.what)).count()
+        match &self.keeper {
+            Keeper::Record(record) => {
+                lock(record).iter().filter(|observation| matches(&observation.what)).count()
+            }
+            Keeper::Sink(_) => 0,
+        }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Observation>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(record: &Mutex<Vec<Observation>>) -> MutexGuard<'_, Vec<Observation>> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Recorder {

@@ -20,7 +20,7 @@ mod promises;
 mod story;
 mod targets;
 mod tips;
-mod usage;
+pub(crate) mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;

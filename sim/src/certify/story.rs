@@ -214,7 +214,7 @@ impl Bench {
     fn gateway_more(&self) -> String {
         let (sync, connections) = (&self.log_sync, self.miners.saturating_add(100));
         format!(
-            "sync = \"{sync}\"\n\n[limits]\nmax_connections = {connections}\n\
+            "[log]\nsync = \"{sync}\"\n\n[limits]\nmax_connections = {connections}\n\
              max_connections_per_ip = {connections}\nconnections_per_second_per_ip = 100000\n\
              rate_limit_messages_per_sec = 1000000\nrate_limit_bytes_per_sec = 100000000\n\
              shares_per_second = 1000000\n"

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// What a process used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Memory that is in RAM, in bytes.
-    pub(super) resident_bytes: u64,
+    pub(crate) resident_bytes: u64,
     /// Time on a processor, over all its threads that live.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 impl Usage {
     /// Of a process, where `/proc` tells.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
         let cpu = threads

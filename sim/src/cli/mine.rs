@@ -8,7 +8,7 @@ use sv2_noise::AuthorityPublicKey;
 use tokio::sync::watch;
 
 use super::{FAILED, MineArgs, say};
-use crate::actors::miner::{MinerConfig, mine};
+use crate::actors::miner::{MinerConfig, Pace, mine};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
 use crate::scenario::Behaviour;
 
@@ -37,7 +37,7 @@ async fn until_done(args: MineArgs) -> Result<u8> {
             authority,
             identity: format!("{}{index:02}", args.identity),
             hashrate: 1.0,
-            share_interval: Duration::from_millis(args.interval_ms),
+            pace: Pace::Every(Duration::from_millis(args.interval_ms)),
             behaviour: Behaviour::Honest,
             working: working.subscribe(),
             blocks_wanted: wanted.subscribe(),

@@ -246,8 +246,24 @@ struct WalkArgs {
     #[arg(long)]
     keep: bool,
     /// Instead of the walk, the suite of the program `conformance` judges the gateway
-    #[arg(long)]
+    #[arg(long, group = "what")]
     conformance: bool,
+    /// Instead of the walk, many miners with vardiff, while the mode, the configuration and the
+    /// certificate change
+    #[arg(long, group = "what")]
+    load: bool,
+    /// Instead of the walk, honest miners while others attack
+    #[arg(long, group = "what")]
+    flood: bool,
+    /// Instead of the walk, a disk without room while miners work
+    #[arg(long, group = "what")]
+    disk_full: bool,
+    /// How long the load (default: 2) or the flood (default: 10) lasts
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// How many miners the load has
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    miners: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,7 +19,7 @@ use super::settings::{Settings, longest_transit};
 use super::watched_node::WatchedNode;
 use crate::actors::events;
 use crate::actors::miner::hostile::{self, HostileConfig};
-use crate::actors::miner::{self, MinerConfig};
+use crate::actors::miner::{self, MinerConfig, Pace};
 use crate::actors::observe::{Observation, Recorder, Seen};
 use crate::actors::verdict_link::Behaviour;
 use crate::net;
@@ -233,7 +233,7 @@ impl<'a> Story<'a> {
                 identity: format!("miner-{index:02}"),
                 kind: miner.kind,
                 hashrate: miner.hashrate,
-                share_interval: miner.share_interval,
+                pace: Pace::Every(miner.share_interval),
                 behaviour: miner.behaviour,
                 working: self.working.subscribe(),
                 blocks_wanted,

@@ -4,16 +4,24 @@
 //! built and installed holds together: `gateway`, `verifier` and `template-manager` as child
 //! processes beside a regtest bitcoind, with a miner and a pool of the simulator on loopback. It
 //! finds a block, kills the gateway with shares in flight, starts it again on the same log, and
-//! accounts for every share; then it drains everything.
+//! accounts for every share; then it drains everything. A [`Trial`] does so with more miners for
+//! longer: under load, under attack, or on a full disk.
 //!
 //! This module drives the real machine on purpose, so it uses what the simulated world forbids.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod crowd;
 mod evidence;
+mod findings;
+mod flood;
+mod full_disk;
+mod load;
+mod party;
 pub(crate) mod process;
 mod relay;
 mod sightings;
 pub(crate) mod site;
+mod stage;
 mod story;
 mod summary;
 
@@ -21,8 +29,10 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use self::stage::Stage;
 use crate::node::{RpcError, ScriptError, StartError};
 
+pub use findings::{Finding, Findings};
 pub use summary::{BlockFound, Crash, Shares, Summary, Timings};
 
 /// How a walk is done.
@@ -115,7 +125,8 @@ pub fn run(options: Options, progress: &mut dyn FnMut(&str)) -> Result<Summary, 
     let programs = process::Programs::find(options.programs.as_deref(), false)?;
     let bitcoind = bitcoind(options.bitcoind)?;
     on_this_machine(async |env| {
-        story::walk(&env, &programs, &bitcoind, options.keep, progress).await
+        let stage = Stage::begin(&env, &programs, &bitcoind, options.keep, progress).await?;
+        story::walk(stage, options.keep).await
     })
 }
 
@@ -128,7 +139,47 @@ pub fn judge(options: Options, progress: &mut dyn FnMut(&str)) -> Result<String,
     let programs = process::Programs::find(options.programs.as_deref(), true)?;
     let bitcoind = bitcoind(options.bitcoind)?;
     on_this_machine(async |env| {
-        story::judge(&env, &programs, &bitcoind, options.keep, progress).await
+        story::judge(Stage::begin(&env, &programs, &bitcoind, options.keep, progress).await?).await
+    })
+}
+
+/// What many miners are put through.
+#[derive(Clone, Copy, Debug)]
+pub enum Trial {
+    /// Many miners with vardiff, and the operator at work meanwhile.
+    Load {
+        /// How many.
+        miners: u32,
+        /// How long.
+        lasting: Duration,
+    },
+    /// Honest miners while others attack.
+    Flood {
+        /// How long.
+        lasting: Duration,
+    },
+    /// A disk without room, twice.
+    FullDisk,
+}
+
+/// Starts the programs, puts them to the trial, and says what was shown.
+///
+/// # Errors
+/// What kept it from being shown; what does not hold is no error.
+pub fn endure(
+    options: Options,
+    trial: Trial,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Findings, WalkError> {
+    let programs = process::Programs::find(options.programs.as_deref(), false)?;
+    let bitcoind = bitcoind(options.bitcoind)?;
+    on_this_machine(async |env| {
+        let stage = Stage::begin(&env, &programs, &bitcoind, options.keep, progress).await?;
+        match trial {
+            Trial::Load { miners, lasting } => load::load(stage, miners, lasting).await,
+            Trial::Flood { lasting } => flood::flood(stage, lasting).await,
+            Trial::FullDisk => full_disk::full_disk(stage).await,
+        }
     })
 }
 

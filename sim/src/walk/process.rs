@@ -80,10 +80,30 @@ impl Programs {
         arguments: &[&str],
         work: &Path,
     ) -> Result<Process, WalkError> {
+        self.start_behind(&[], program, arguments, work)
+    }
+
+    /// The same, with the program and its arguments at the end of another command's.
+    pub(crate) fn start_behind(
+        &self,
+        wrapper: &[&str],
+        program: &'static str,
+        arguments: &[&str],
+        work: &Path,
+    ) -> Result<Process, WalkError> {
         let log = work.join(format!("{program}.log"));
         let failed = |source| WalkError::machine(format!("{program} cannot be started"), source);
         let file = File::options().create(true).append(true).open(&log).map_err(failed)?;
-        let child = Command::new(self.folder.join(program))
+        let program_file = self.folder.join(program);
+        let mut command = match wrapper {
+            [] => Command::new(program_file),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program_file);
+                command
+            }
+        };
+        let child = command
             .args(arguments)
             .current_dir(work)
             .stdin(Stdio::null())
@@ -162,6 +182,12 @@ impl Running {
         self.take(program).kill()
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub(crate) fn hang_up(&self, program: &str) -> Result<(), WalkError> {
+        let process = self.processes.iter().find(|process| process.program == program);
+        process.expect("only what was started is told to reload").signal("HUP")
+    }
+
     /// SIGTERM, upon which it must end with 0. What it wrote.
     pub(crate) async fn end(&mut self, program: &str) -> Result<String, WalkError> {
         let mut process = self.take(program);
@@ -222,12 +248,17 @@ impl Process {
             .map_err(|source| WalkError::machine(format!("{program} cannot be killed"), source))
     }
 
-    /// SIGTERM, through the shell's own `kill`: the library has no safe one.
+    /// SIGTERM.
     fn terminate(&self) -> Result<(), WalkError> {
-        let what = format!("{} cannot be told to end", self.program);
+        self.signal("TERM")
+    }
+
+    /// A signal, through the shell's own `kill`: the library has no safe one.
+    fn signal(&self, signal: &str) -> Result<(), WalkError> {
+        let what = format!("{} cannot be sent SIG{signal}", self.program);
         let status = Command::new("/bin/sh")
             .arg("-c")
-            .arg(format!("kill -TERM {}", self.child.id()))
+            .arg(format!("kill -{signal} {}", self.child.id()))
             .status()
             .map_err(|source| WalkError::machine(what.clone(), source))?;
         if status.success() { Ok(()) } else { Err(WalkError::Violated(what)) }

@@ -98,13 +98,22 @@ impl Site {
             .map_err(|error| WalkError::Violated(format!("{}: {error}", path.display())))
     }
 
-    /// Writes the four configuration files; the gateway's ends with `gateway_more`, whose first
-    /// keys are of `[log]`.
-    pub(crate) fn configure(&self, node: &RealNode, gateway_more: &str) -> Result<(), WalkError> {
-        self.write("gateway.toml", &format!("{}{gateway_more}", self.gateway()))?;
+    /// Writes the four configuration files; what `gateway` has, in TOML, replaces keys of the
+    /// gateway's.
+    pub(crate) fn configure(&self, node: &RealNode, gateway: &str) -> Result<(), WalkError> {
+        self.write(GATEWAY, &self.gateway())?;
+        self.change_gateway(gateway)?;
         self.write("verifier.toml", &self.verifier())?;
         self.write("policy.toml", POLICY)?;
         self.write("template-manager.toml", &self.templates(node))
+    }
+
+    /// Replaces keys of the gateway's configuration by those of `change`, in TOML.
+    pub(crate) fn change_gateway(&self, change: &str) -> Result<(), WalkError> {
+        let path = self.folder.join(GATEWAY);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| WalkError::machine(path.display().to_string(), source))?;
+        self.write(GATEWAY, &changed(&text, change).to_string())
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), WalkError> {
@@ -177,6 +186,22 @@ cookie_file = {cookie}
     }
 }
 
+/// A configuration with the keys of another in place of its own.
+fn changed(text: &str, change: &str) -> toml::Table {
+    let parse = |text: &str| text.parse::<toml::Table>().expect("it is written in this program");
+    let mut table = parse(text);
+    for (name, section) in parse(change) {
+        match (table.get_mut(&name), section) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => old.extend(new),
+            (_, section) => drop(table.insert(name, section)),
+        }
+    }
+    table
+}
+
+/// The gateway's configuration.
+const GATEWAY: &str = "gateway.toml";
+
 /// A young regtest chain has blocks without transactions and small fees.
 const POLICY: &str = "[policy]
 reject_empty_templates = false
@@ -184,3 +209,16 @@ min_avg_fee_lo = 0
 min_avg_fee_mid = 0
 min_avg_fee_hi = 0
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_replaces_keys_and_leaves_the_others() {
+        let text = "[a]\nx = 1\ny = 2\n[b]\nz = 3\n";
+        let table = changed(text, "[a]\ny = 5\n[c]\nw = 6\n");
+        let expected: toml::Table = "[a]\nx=1\ny=5\n[b]\nz=3\n[c]\nw=6\n".parse().unwrap();
+        assert_eq!(table, expected);
+    }
+}

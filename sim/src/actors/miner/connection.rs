@@ -1,7 +1,7 @@
 //! A connection up to its Noise transport.
 
 use platform::{Env, Stream};
-use sv2_noise::{ACT_2_LEN, AuthorityPublicKey, FrameDecoder, Initiator, Sealer};
+use sv2_noise::{ACT_2_LEN, AuthorityPublicKey, Certificate, FrameDecoder, Initiator, Sealer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The largest payload a miner takes.
@@ -23,6 +23,15 @@ pub(crate) async fn open(
     address: &str,
     authority: Option<AuthorityPublicKey>,
 ) -> Result<Connection, String> {
+    open_with_certificate(env, address, authority).await.map(|(connection, _)| connection)
+}
+
+/// The same, and the certificate that the gateway showed.
+pub(crate) async fn open_with_certificate(
+    env: &Env,
+    address: &str,
+    authority: Option<AuthorityPublicKey>,
+) -> Result<(Connection, Certificate), String> {
     let mut stream = env.net.connect(address).await.map_err(|error| error.to_string())?;
     let rng = std::sync::Arc::clone(&env.rng);
     let mut entropy = move |buffer: &mut [u8]| rng.fill(buffer);
@@ -35,11 +44,12 @@ pub(crate) async fn open(
         stream.read_exact(&mut act_2).await
     };
     exchange.await.map_err(|error| format!("handshake: {error}"))?;
-    let (transport, _) = initiator
+    let (transport, certificate) = initiator
         .act_2(&act_2, env.wall.unix_ms() / 1000)
         .map_err(|error| format!("handshake: {error}"))?;
     let (sealer, opener) = transport.split();
-    Ok(Connection { stream, sealer, decoder: FrameDecoder::new(opener, MAX_PAYLOAD_BYTES) })
+    let decoder = FrameDecoder::new(opener, MAX_PAYLOAD_BYTES);
+    Ok((Connection { stream, sealer, decoder }, certificate))
 }
 
 impl Connection {

@@ -33,14 +33,23 @@ pub struct MinerConfig {
     pub kind: MinerKind,
     /// Its nominal hash rate, in hashes a second.
     pub hashrate: f32,
-    /// The mean time between two shares.
-    pub share_interval: Duration,
+    /// How often it finds shares.
+    pub pace: Pace,
     /// What it does with its work.
     pub behaviour: Behaviour,
     /// Whether it sends shares; it stays connected in any case.
     pub working: watch::Receiver<bool>,
     /// How many blocks it is asked to find so far; it finds the next at once when this grows.
     pub blocks_wanted: watch::Receiver<u32>,
+}
+
+/// How often a miner finds shares, by chance either way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// So often on the average, whatever the target.
+    Every(Duration),
+    /// As often as so many hashes a second meet the target of the job.
+    Hashes(f64),
 }
 
 /// The first pause before it connects again.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::work::{Board, Ground, shown};
-use super::{FIRST_WORK_LIMIT, MinerConfig};
+use super::{FIRST_WORK_LIMIT, MinerConfig, Pace};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
 use crate::scenario::{Behaviour, MinerKind};
 
@@ -22,6 +22,9 @@ use crate::scenario::{Behaviour, MinerKind};
 const SETUP_FLAGS: u32 = 0b001;
 /// Extranonce bytes that an extended miner asks for.
 const MIN_EXTRANONCE_BYTES: u16 = 8;
+
+/// How soon a miner without work looks for some again.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// How a connection ended.
 pub(super) struct Ended {
@@ -245,10 +248,20 @@ impl Session<'_> {
         classes[self.turn % classes.len()]
     }
 
-    /// Shares come as a Poisson process does, cut at four times the mean.
+    /// Shares come as a Poisson process does. Around a mean they are cut at four times that; by
+    /// hash rate hardly at all, because that would be a rate of its own.
     fn pause(&self) -> Duration {
         let unit = (self.env.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        self.config.share_interval.mul_f64((-(1.0 - unit).ln()).min(4.0))
+        let means = -(1.0 - unit).ln();
+        match self.config.pace {
+            Pace::Every(mean) => mean.mul_f64(means.min(4.0)),
+            Pace::Hashes(per_second) => {
+                let share = self.board.as_ref().and_then(Board::hashes_a_share);
+                let mean =
+                    share.map_or(IDLE, |hashes| Duration::from_secs_f64(hashes / per_second));
+                mean.mul_f64(means.min(32.0))
+            }
+        }
     }
 
     fn see(&self, what: MinerSeen) {

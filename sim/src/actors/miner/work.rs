@@ -173,6 +173,13 @@ impl Board {
         self.active.as_ref().map(|work| work.prev_hash)
     }
 
+    /// How many hashes a share of the active job takes on the average.
+    pub(crate) fn hashes_a_share(&self) -> Option<f64> {
+        let target = self.active.as_ref()?.target;
+        let number = target.iter().rev().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
+        Some(256_f64.powi(32) / (number + 1.0))
+    }
+
     /// Finds a header of this class, starting at a nonce and not before a time. A stale one needs
     /// an older tip; `None` where there is none, where there is no work, or where no try fits.
     pub(crate) fn grind(&self, class: ShareClass, nonce: u32, now_s: u32) -> Option<Ground> {
@@ -332,6 +339,14 @@ mod tests {
         }
         let tip = if class == ShareClass::Stale { 0xaa } else { 0xbb };
         assert_eq!(ground.prev_hash, [tip; 32]);
+    }
+
+    #[test]
+    fn a_share_takes_as_many_hashes_as_its_target_says() {
+        // The target is three quarters of all hashes.
+        let hashes = board().hashes_a_share().unwrap();
+        assert!((hashes - 4.0 / 3.0).abs() < 0.01, "{hashes}");
+        assert_eq!(Board::new(1, [0xff; 32]).hashes_a_share(), None);
     }
 
     #[test]
