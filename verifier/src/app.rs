@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::{Env, Listener, Shutdown, TaskHandle, Tasks};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use platform::tls::{FileError, Identity, MutualFiles, ServerFiles, TlsListener};
+use platform::{Env, Listener, Shutdown, Storage, TaskHandle, Tasks};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{Config, http_tls_key, tls_key};
 use crate::ground::Ground;
 use crate::history::{History, MAX_UNWRITTEN};
 use crate::metrics::Metrics;
@@ -40,6 +41,14 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("{key}: {error}")]
+    Tls {
+        /// The configuration key.
+        key: &'static str,
+        /// Why not.
+        error: FileError,
+    },
     /// The verdict history cannot be opened.
     #[error("state_dir {}: verdict history: {error}; make it readable and writable", path.display())]
     History {
@@ -50,7 +59,7 @@ pub enum Error {
     },
 }
 
-/// Asks a running verifier to read its policy file again.
+/// Asks a running verifier to read its policy file and its certificates again.
 #[derive(Debug, Clone, Default)]
 pub struct Reload(Arc<Notify>);
 
@@ -60,7 +69,8 @@ impl Reload {
         Self::default()
     }
 
-    /// Asks. A policy with problems is refused, and the old one stays.
+    /// Asks. A policy with problems is refused, and the old one stays; so with certificates, which
+    /// whoever connects from then on is shown.
     pub fn request(&self) {
         self.0.notify_one();
     }
@@ -70,13 +80,14 @@ impl Reload {
 /// when this returns or is dropped.
 ///
 /// # Errors
-/// An address cannot be listened on, or the history cannot be opened. A policy that cannot be loaded is no error here: everything
-/// is rejected with `policy_load_error` until one is.
+/// An address cannot be listened on, a certificate cannot be used, or the history cannot be opened.
+/// A policy that cannot be loaded is no error here: everything is rejected with `policy_load_error`
+/// until one is.
 pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
     run_reloadable(env, config, shutdown, Reload::new()).await
 }
 
-/// Like [`run`], with a way to have the policy file read again.
+/// Like [`run`], with a way to have the policy file and the certificates read again.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,14 +97,17 @@ pub async fn run_reloadable(
     shutdown: Shutdown,
     reload: Reload,
 ) -> Result<(), Error> {
+    let tls = Tls::load(&config, env.storage.as_ref())?;
     let gateways = listen(&env, "listen_addr", &config.listen_addr).await?;
     let operators = listen(&env, "http_addr", &config.http_addr).await?;
     let tasks = OwnTasks(env.tasks.group());
     let env = Env { tasks: tasks.0.clone(), ..env };
     let (service, writing) = build(env, &config, shutdown.clone())?;
-    announce(&service, gateways.as_ref(), operators.as_ref());
+    announce(&service, gateways.as_ref(), operators.as_ref(), config.tls.is_some());
 
+    let gateways = Box::new(TlsListener::new(gateways, tls.link.subscribe(), tasks.0.clone()));
     let on_loopback = operators.local_addr().ip().is_loopback();
+    let operators = Box::new(TlsListener::new(operators, tls.http.subscribe(), tasks.0.clone()));
     let router = http::router(Arc::clone(&service), on_loopback);
     let links = Arc::new(Semaphore::new(config.max_links));
     tokio::select! {
@@ -101,7 +115,7 @@ pub async fn run_reloadable(
         () = shutdown.cancelled() => {}
         () = platform::serve::serve(operators, router, tasks.0.clone()) => {}
         () = accept(gateways, Arc::clone(&service), Arc::clone(&links)) => {}
-        () = reloads(&service, reload) => {}
+        () = reloads(&service, &tls, reload) => {}
         () = ground::keep_view(&service) => {}
     }
     let all = u32::try_from(config.max_links).unwrap_or(u32::MAX);
@@ -138,6 +152,7 @@ fn build(env: Env, config: &Config, shutdown: Shutdown) -> Result<(Arc<Service>,
         shelf: Shelf::new(config.kept_templates),
         tx_cache: Arc::new(TxCache::new(config.tx_cache_bytes)),
         waiting_proposals: config.max_waiting_proposals,
+        proposal_deadline: config.proposal_deadline,
         metrics,
         shutdown,
         http_api_key: config.http_api_key.clone(),
@@ -164,7 +179,12 @@ fn open_history(
     Ok((History::new(size, earlier, Some(writer)), Some(writing)))
 }
 
-fn announce(service: &Service, gateways: &dyn Listener, operators: &dyn Listener) {
+fn announce(
+    service: &Service,
+    gateways: &dyn Listener,
+    operators: &dyn Listener,
+    with_certificates: bool,
+) {
     tracing::info!(
         listen_addr = %gateways.local_addr(),
         http_addr = %operators.local_addr(),
@@ -172,6 +192,9 @@ fn announce(service: &Service, gateways: &dyn Listener, operators: &dyn Listener
     );
     if service.http_api_key.is_none() && !operators.local_addr().ip().is_loopback() {
         tracing::warn!("HTTP is served off loopback without a key: anyone may read verdicts");
+    }
+    if !with_certificates && !gateways.local_addr().ip().is_loopback() {
+        tracing::warn!("anyone who reaches listen_addr may propose: set the tls_... files");
     }
     match service.policies.current() {
         Ok(versioned) => tracing::info!(policy_hash = versioned.hash, "policy loaded"),
@@ -204,11 +227,52 @@ async fn accept(mut gateways: Box<dyn Listener>, service: Arc<Service>, links: A
     }
 }
 
-async fn reloads(service: &Service, reload: Reload) {
+async fn reloads(service: &Service, tls: &Tls, reload: Reload) {
     loop {
         reload.0.notified().await;
         service.reload_policy();
+        tls.reload(service.env.storage.as_ref());
     }
+}
+
+/// What is shown to whoever connects from now on; nothing where connections are plain TCP.
+struct Tls {
+    files: TlsFiles,
+    link: watch::Sender<Option<Identity>>,
+    http: watch::Sender<Option<Identity>>,
+}
+
+/// Those of the link to gateways, and those of HTTPS.
+type TlsFiles = (Option<MutualFiles>, Option<ServerFiles>);
+
+impl Tls {
+    fn load(config: &Config, storage: &dyn Storage) -> Result<Self, Error> {
+        let files = (config.tls.clone(), config.http_tls.clone());
+        let (link, http) = read_identities(&files, storage)?;
+        Ok(Self { files, link: watch::Sender::new(link), http: watch::Sender::new(http) })
+    }
+
+    /// Reads the files again; those that cannot be used change nothing.
+    fn reload(&self, storage: &dyn Storage) {
+        match read_identities(&self.files, storage) {
+            Ok((link, http)) => {
+                self.link.send_replace(link);
+                self.http.send_replace(http);
+            }
+            Err(error) => tracing::error!(%error, "certificates not reloaded, the old ones stay"),
+        }
+    }
+}
+
+fn read_identities(
+    (link, http): &TlsFiles,
+    storage: &dyn Storage,
+) -> Result<(Option<Identity>, Option<Identity>), Error> {
+    let link = link.as_ref().map(|files| files.server(storage)).transpose();
+    let link = link.map_err(|error| Error::Tls { key: tls_key(&error), error })?;
+    let http = http.as_ref().map(|files| files.server(storage)).transpose();
+    let http = http.map_err(|error| Error::Tls { key: http_tls_key(&error), error })?;
+    Ok((link, http))
 }
 
 /// The daemon's tasks, kept apart from those of whoever runs it, so that they can be ended alone.

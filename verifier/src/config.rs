@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use platform::Storage;
+use platform::tls::{MutualFiles, ServerFiles};
 use policy::table::{self, TableReader};
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 mod node;
+mod tls;
 
 pub use node::NodeConfig;
 /// Something wrong with a key.
 pub use policy::table::Problem as ConfigProblem;
+pub(crate) use tls::{http_key_of as http_tls_key, key_of as tls_key};
 
 /// Set in the environment to serve HTTP off loopback without a key (reading only).
 const ALLOW_NO_API_KEY: &str = "VELDRA_ALLOW_NO_API_KEY";
@@ -22,13 +26,21 @@ const ALLOW_NO_API_KEY: &str = "VELDRA_ALLOW_NO_API_KEY";
 /// What the environment's overrides begin with.
 const ENVIRONMENT_PREFIX: &str = "VERIFIER__";
 
+const PROPOSAL_DEADLINE_MS: u64 = 10_000;
+
 /// Where the daemon listens and what it keeps.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where gateways connect, `host:port`. Default 127.0.0.1:5001.
     pub listen_addr: String,
+    /// Where to read our certificate (`tls_cert_file`), its key (`tls_key_file`) and which
+    /// gateways are let in (`tls_client_ca_file`); without them the link is plain TCP.
+    pub tls: Option<MutualFiles>,
     /// Where HTTP is served, `host:port`. Default 127.0.0.1:8081.
     pub http_addr: String,
+    /// Certificate and key for HTTPS (`http_tls_cert_file`, `http_tls_key_file`); without them HTTP
+    /// is served.
+    pub http_tls: Option<ServerFiles>,
     /// The policy file; without one the default policy judges.
     pub policy_file: Option<PathBuf>,
     /// What `X-API-Key` must be; required where `http_addr` is not loopback.
@@ -49,6 +61,9 @@ pub struct Config {
     /// How many proposals of one gateway may wait to be judged, 1 to 4096; beyond that, and beyond
     /// 16 MiB, the oldest are answered as pushed out. Default 256.
     pub max_waiting_proposals: usize,
+    /// How long after its first line a proposal is still judged, 100 ms to 10 minutes; later it is
+    /// answered as too late. Default 10 s.
+    pub proposal_deadline: Duration,
     /// How many gateways may be connected at once, 1 to 10000. Default 64.
     pub max_links: usize,
     /// How log lines look.
@@ -79,7 +94,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen_addr: "127.0.0.1:5001".to_owned(),
+            tls: None,
             http_addr: "127.0.0.1:8081".to_owned(),
+            http_tls: None,
             policy_file: None,
             http_api_key: None,
             node: None,
@@ -88,6 +105,7 @@ impl Default for Config {
             kept_templates: 16,
             tx_cache_bytes: 64 << 20,
             max_waiting_proposals: 256,
+            proposal_deadline: Duration::from_millis(PROPOSAL_DEADLINE_MS),
             max_links: 64,
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
@@ -126,7 +144,9 @@ impl Config {
     fn read(from: &mut TableReader, storage: &dyn Storage, origins: Origins) -> Self {
         let default = Self::default();
         let listen_addr = address(from, "listen_addr", default.listen_addr);
+        let tls = tls::read(from, storage);
         let http_addr = address(from, "http_addr", default.http_addr);
+        let http_tls = tls::read_http(from, storage);
         let policy_file = from.text("policy_file").map(PathBuf::from);
         let http_api_key = secret(from, storage, "http_api_key", "http_api_key_file");
         let node = from.optional_section("node").and_then(|mut section| {
@@ -136,7 +156,9 @@ impl Config {
         });
         Self {
             listen_addr,
+            tls,
             http_addr,
+            http_tls,
             policy_file,
             http_api_key,
             node,
@@ -145,6 +167,11 @@ impl Config {
             kept_templates: size(from, "kept_templates", 16, 0..=1000),
             tx_cache_bytes: size(from, "tx_cache_bytes", 64 << 20, 0..=1 << 30),
             max_waiting_proposals: size(from, "max_waiting_proposals", 256, 1..=4096),
+            proposal_deadline: Duration::from_millis(from.integer(
+                "proposal_deadline_ms",
+                PROPOSAL_DEADLINE_MS,
+                100..=600_000,
+            )),
             max_links: size(from, "max_links", 64, 1..=10_000),
             log_format: from
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
@@ -167,7 +194,13 @@ impl Config {
             writeln!(text, "{key} = {value} # {origin}").expect("a String takes any text");
         };
         line("listen_addr", quoted(&self.listen_addr));
+        for (key, value) in self.tls.iter().flat_map(tls::lines) {
+            line(key, value);
+        }
         line("http_addr", quoted(&self.http_addr));
+        for (key, value) in self.http_tls.iter().flat_map(tls::http_lines) {
+            line(key, value);
+        }
         if let Some(file) = &self.policy_file {
             line("policy_file", quoted(&file.to_string_lossy()));
         }
@@ -181,6 +214,7 @@ impl Config {
         line("kept_templates", self.kept_templates.to_string());
         line("tx_cache_bytes", self.tx_cache_bytes.to_string());
         line("max_waiting_proposals", self.max_waiting_proposals.to_string());
+        line("proposal_deadline_ms", self.proposal_deadline.as_millis().to_string());
         line("max_links", self.max_links.to_string());
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -354,6 +388,49 @@ mod tests {
     )]
     fn a_problem_names_its_key_and_the_fix(#[case] text: &str, #[case] expect: &str) {
         assert_eq!(read(text, &[]).unwrap_err(), [expect]);
+    }
+
+    #[test]
+    fn the_page_has_every_key() {
+        let page = include_str!("../../docs/verifier.md");
+        let listed: BTreeSet<&str> =
+            page.split("\n| `").skip(1).filter_map(|row| Some(row.split_once('`')?.0)).collect();
+        let path = PathBuf::from("/p");
+        let tls =
+            MutualFiles { cert_file: path.clone(), key_file: path.clone(), ca_file: path.clone() };
+        let http_tls = ServerFiles { cert_file: path.clone(), key_file: path.clone() };
+        let url = "http://127.0.0.1:8332";
+        let user = templates::config::NodeAuth::Password {
+            user: "u".to_owned(),
+            password: "p".to_owned().into(),
+        };
+        let cookie = templates::config::NodeAuth::Cookie(path.clone());
+        let printed: String = [user, cookie]
+            .map(|auth| {
+                let node = Some(NodeConfig::new(url, auth));
+                let http_api_key = Some("k".to_owned().into());
+                let (policy_file, state_dir) = (Some(path.clone()), Some(path.clone()));
+                let (tls, http_tls) = (Some(tls.clone()), Some(http_tls.clone()));
+                let all = Config { tls, http_tls, policy_file, http_api_key, ..Config::default() };
+                Config { state_dir, node, ..all }.print()
+            })
+            .concat();
+        let keys: BTreeSet<&str> =
+            printed.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+        assert_eq!(listed, keys);
+    }
+
+    #[test]
+    fn the_links_files_come_together() {
+        let text = "tls_cert_file = \"/c\"\ntls_client_ca_file = \"/a\"";
+        let missing = "tls_key_file: is missing; a link with certificates needs tls_cert_file, \
+                       tls_key_file and tls_client_ca_file";
+        assert_eq!(read(text, &[]).unwrap_err(), [missing]);
+        let problems = read(&format!("{text}\ntls_key_file = \"/k\""), &[]).unwrap_err();
+        let start = "tls_cert_file: /c: cannot be read: ";
+        assert!(problems.len() == 1 && problems[0].starts_with(start), "{problems:?}");
+        let missing = "http_tls_key_file: is missing; HTTPS needs certificate and key";
+        assert_eq!(read("http_tls_cert_file = \"/c\"", &[]).unwrap_err(), [missing]);
     }
 
     #[rstest]

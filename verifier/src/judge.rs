@@ -1,5 +1,7 @@
 //! From a proposal to its verdict.
 
+use std::time::Duration;
+
 use bitcoin::Txid;
 use consensus::{ConsensusFailure, Declared, Options, Parts};
 use policy::{Policy, TemplateFacts};
@@ -141,6 +143,12 @@ pub(crate) fn other_version(version: u64) -> Verdict {
 pub(crate) fn bad_body(detail: &str) -> Verdict {
     let checks = Checks { consensus: CheckOutcome::Failed, ..Checks::default() };
     Verdict::rejected(VerdictCode::ConsensusDecodeFailed, detail, checks)
+}
+
+/// The verdict on a proposal that nobody waits for any more.
+pub(crate) fn too_late(deadline: Duration) -> Verdict {
+    let detail = format!("not judged within {} ms", deadline.as_millis());
+    Verdict::rejected(VerdictCode::InternalError, detail, Checks::default())
 }
 
 /// The verdict on a proposal that was pushed out by newer ones.

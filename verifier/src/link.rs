@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use platform::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use verifier_protocol::{
-    BodyAssembler, DecodeError, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message,
+    Body, BodyAssembler, DecodeError, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message,
     ProposalId, TemplateBody, TemplatePropose, TemplateVerdict, TxKnown, decode, encode,
 };
 
@@ -72,9 +72,16 @@ struct Link {
     decoder: LineDecoder,
     guard: LinkGuard,
     opened: Instant,
-    assembling: Option<(TemplatePropose, BodyAssembler)>,
+    assembling: Option<Assembling>,
     queue: Queue,
     judging: Option<Judging>,
+}
+
+/// A proposal whose body is not complete yet.
+struct Assembling {
+    propose: TemplatePropose,
+    assembler: BodyAssembler,
+    begun_at: Instant,
 }
 
 impl Link {
@@ -82,11 +89,15 @@ impl Link {
         let shutdown = self.service.shutdown.clone();
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            self.judge_next();
+            self.judge_next().await?;
+            let deadline = self.service.proposal_deadline;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.drain().await,
                 judged = finished(&mut self.judging) => self.conclude(judged).await?,
+                () = overdue(self.assembling.as_ref(), deadline) => {
+                    self.abandon(&format!("not whole within {} ms", deadline.as_millis())).await?;
+                }
                 received = timeout(IDLE_TIMEOUT, read.read(&mut buffer)) => {
                     let count = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                     if count == 0 {
@@ -100,11 +111,11 @@ impl Link {
     }
 
     async fn drain(&mut self) -> Result<(), Closed> {
-        self.judge_next();
+        self.judge_next().await?;
         while self.judging.is_some() {
             let judged = finished(&mut self.judging).await;
             self.conclude(judged).await?;
-            self.judge_next();
+            self.judge_next().await?;
         }
         Ok(self.write.shutdown().await?)
     }
@@ -180,79 +191,89 @@ impl Link {
     }
 
     async fn take_proposal(&mut self, propose: TemplatePropose) -> Result<(), Closed> {
-        if let Some((abandoned, _)) = self.assembling.take() {
-            let verdict = judge::bad_body("the next proposal came before the body was complete");
-            self.answer(Judged::outright(abandoned, verdict)).await?;
-        }
+        self.abandon("the next proposal came before the body was complete").await?;
+        let begun_at = Instant::now();
         match BodyAssembler::new(&propose.body) {
-            Ok(assembler) => self.assembling = Some((propose, assembler)),
+            Ok(assembler) => self.assembling = Some(Assembling { propose, assembler, begun_at }),
             Err(error) => {
                 let verdict = judge::bad_body(&error.to_string());
                 self.answer(Judged::outright(propose, verdict)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Answers a proposal whose body does not become complete.
+    async fn abandon(&mut self, why: &str) -> Result<(), Closed> {
+        match self.assembling.take() {
+            Some(Assembling { propose, .. }) => {
+                self.answer(Judged::outright(propose, judge::bad_body(why))).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn take_known(&mut self, line: &TxKnown) -> Result<(), Closed> {
-        let expected = |(propose, _): &mut (TemplatePropose, BodyAssembler)| {
-            propose.proposal_id == line.proposal_id
-        };
-        let Some((propose, mut assembler)) = self.assembling.take_if(expected) else {
-            self.service.metrics.dropped_lines.inc();
-            return Ok(());
-        };
-        match assembler.push_known(line) {
+        let Some(assembling) = self.assembled(line.proposal_id) else { return Ok(()) };
+        match assembling.assembler.push_known(line) {
             Ok(()) => {
                 self.service.metrics.transactions_known.inc_by(line.transactions.len() as u64);
-                self.assembling = Some((propose, assembler));
                 Ok(())
             }
-            Err(error) => {
-                let verdict = judge::bad_body(&error.to_string());
-                self.answer(Judged::outright(propose, verdict)).await
-            }
+            Err(error) => self.abandon(&error.to_string()).await,
         }
+    }
+
+    /// The proposal whose lines are due; a line of another one is dropped.
+    fn assembled(&mut self, id: ProposalId) -> Option<&mut Assembling> {
+        let due = self.assembling.as_mut().filter(|due| due.propose.proposal_id == id);
+        if due.is_none() {
+            self.service.metrics.dropped_lines.inc();
+        }
+        due
     }
 
     async fn take_piece(&mut self, piece: &TemplateBody) -> Result<(), Closed> {
-        let expected = |(propose, _): &mut (TemplatePropose, BodyAssembler)| {
-            propose.proposal_id == piece.proposal_id
-        };
-        let Some((propose, mut assembler)) = self.assembling.take_if(expected) else {
-            self.service.metrics.dropped_lines.inc();
+        let Some(assembling) = self.assembled(piece.proposal_id) else { return Ok(()) };
+        match assembling.assembler.push(piece) {
+            Ok(None) => Ok(()),
+            Ok(Some(body)) => self.queue_up(body).await,
+            Err(error) => self.abandon(&error.to_string()).await,
+        }
+    }
+
+    /// Has the proposal that is complete now judged in its turn.
+    async fn queue_up(&mut self, body: Body) -> Result<(), Closed> {
+        let Some(Assembling { propose, begun_at, .. }) = self.assembling.take() else {
             return Ok(());
         };
-        match assembler.push(piece) {
-            Ok(None) => self.assembling = Some((propose, assembler)),
-            Ok(Some(body)) => {
-                let complete_at = Instant::now();
-                self.service.metrics.waiting.inc();
-                let evicted = self.queue.push(Proposal { propose, body, complete_at });
-                for evicted in evicted {
-                    self.service.metrics.waiting.dec();
-                    let judged = Judged::outright(evicted.propose, judge::pushed_out());
-                    self.answer(judged).await?;
-                }
-                // At once, not after the lines still in the buffer.
-                self.judge_next();
-            }
-            Err(error) => {
-                let verdict = judge::bad_body(&error.to_string());
-                self.answer(Judged::outright(propose, verdict)).await?;
-            }
+        self.service.metrics.waiting.inc();
+        let proposal = Proposal { propose, body, begun_at, complete_at: Instant::now() };
+        for evicted in self.queue.push(proposal) {
+            self.service.metrics.waiting.dec();
+            self.answer(Judged::outright(evicted.propose, judge::pushed_out())).await?;
         }
-        Ok(())
+        // At once, not after the lines still in the buffer.
+        self.judge_next().await
     }
 
     /// One proposal of a link is judged at a time, so that a newer tip can overtake.
-    fn judge_next(&mut self) {
-        if self.judging.is_none()
-            && let Some(proposal) = self.queue.pop()
-        {
+    async fn judge_next(&mut self) -> Result<(), Closed> {
+        if self.judging.is_some() {
+            return Ok(());
+        }
+        let deadline = self.service.proposal_deadline;
+        if let Some(then) = Instant::now().checked_sub(deadline) {
+            for late in self.queue.take_begun_before(then) {
+                self.service.metrics.waiting.dec();
+                self.answer(Judged::outright(late.propose, judge::too_late(deadline))).await?;
+            }
+        }
+        if let Some(proposal) = self.queue.pop() {
             self.service.metrics.waiting.dec();
             self.judging = Some(Box::pin(Arc::clone(&self.service).judge(proposal)));
         }
+        Ok(())
     }
 
     async fn conclude(&mut self, judgement: Judgement) -> Result<(), Closed> {
@@ -263,8 +284,10 @@ impl Link {
     }
 
     async fn answer(&mut self, judged: Judged) -> Result<(), Closed> {
-        self.service.record(&judged);
-        self.send(&Message::TemplateVerdict(judged.verdict)).await
+        let given_way = self.service.record(&judged);
+        let sent = self.send(&Message::TemplateVerdict(judged.verdict)).await;
+        drop(given_way);
+        sent
     }
 
     async fn send(&mut self, message: &Message) -> Result<(), Closed> {
@@ -275,6 +298,14 @@ impl Link {
         });
         let sent = sent.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         Ok(sent?)
+    }
+}
+
+/// Resolves when the proposal has been incomplete for too long.
+async fn overdue(assembling: Option<&Assembling>, deadline: Duration) {
+    match assembling {
+        Some(assembling) => sleep_until(assembling.begun_at + deadline).await,
+        None => std::future::pending().await,
     }
 }
 

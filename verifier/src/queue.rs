@@ -13,6 +13,8 @@ pub(crate) const MAX_WAITING_BYTES: usize = 16 << 20;
 pub(crate) struct Proposal {
     pub(crate) propose: TemplatePropose,
     pub(crate) body: Body,
+    /// When its first line came.
+    pub(crate) begun_at: Instant,
     /// When its last line came.
     pub(crate) complete_at: Instant,
 }
@@ -42,6 +44,15 @@ impl Queue {
             evicted.push(oldest);
         }
         evicted
+    }
+
+    /// Takes those whose first line came before `then`, the oldest first: nobody waits for their
+    /// verdicts any more.
+    pub(crate) fn take_begun_before(&mut self, then: Instant) -> VecDeque<Proposal> {
+        let (overdue, waiting) =
+            self.waiting.drain(..).partition(|waiting| waiting.begun_at < then);
+        self.waiting = waiting;
+        overdue
     }
 
     /// Takes the next proposal to judge.
@@ -83,7 +94,8 @@ mod tests {
             gateway_instance_id: String::new(),
             body: BodyAnnouncement::of(&[0]),
         };
-        Proposal { propose, body: Body::default(), complete_at: Instant::now() }
+        let now = Instant::now();
+        Proposal { propose, body: Body::default(), begun_at: now, complete_at: now }
     }
 
     fn order(proposals: &[(u64, &str)]) -> Vec<u64> {
@@ -118,6 +130,19 @@ mod tests {
         let evicted = queue.push(proposal(999, "b"));
         assert_eq!(evicted[0].propose.proposal_id.0, 0);
         assert_eq!((evicted.len(), queue.len()), (1, MOST));
+    }
+
+    #[test]
+    fn what_waited_for_too_long_is_taken_out() {
+        let mut queue = Queue::new(MOST);
+        let begun = Instant::now();
+        for id in 0..4 {
+            let begun_at = begun + std::time::Duration::from_millis(id);
+            queue.push(Proposal { begun_at, ..proposal(id, "a") });
+        }
+        let overdue = queue.take_begun_before(begun + std::time::Duration::from_millis(2));
+        let ids: Vec<_> = overdue.iter().map(|one| one.propose.proposal_id.0).collect();
+        assert_eq!((ids, queue.len()), (vec![0, 1], 2));
     }
 
     #[test]

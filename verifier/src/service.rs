@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use platform::{Env, Shutdown};
 use policy::TemplateFacts;
@@ -30,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) tx_cache: Arc<TxCache>,
     /// How many proposals of one link wait at most.
     pub(crate) waiting_proposals: usize,
+    /// How long after its first line a proposal is still judged.
+    pub(crate) proposal_deadline: Duration,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,
     pub(crate) http_api_key: Option<SecretString>,
@@ -39,7 +42,7 @@ pub(crate) struct Service {
 impl Service {
     /// Judges a proposal, away from the event loop.
     pub(crate) async fn judge(self: Arc<Self>, proposal: Proposal) -> Judgement {
-        let Proposal { propose, body, complete_at } = proposal;
+        let Proposal { propose, body, complete_at, .. } = proposal;
         let now_ms = self.env.wall.unix_ms();
         let (policy_hash, mut judged) = match self.policies.current() {
             Err(problems) => {
@@ -109,8 +112,9 @@ impl Service {
         judge::heed_node(verdict, &says)
     }
 
-    /// Counts and remembers a verdict.
-    pub(crate) fn record(&self, judged: &Judged) {
+    /// Counts and remembers a verdict. What gives way is handed back, to be dropped once the
+    /// gateway has its answer.
+    pub(crate) fn record(&self, judged: &Judged) -> Vec<Arc<Kept>> {
         let Judged { propose, verdict, by_bytes } = judged;
         self.metrics.judged(verdict);
         tracing::info!(
@@ -136,16 +140,15 @@ impl Service {
         if !pushed.will_be_written {
             self.metrics.history_lost.inc();
         }
-        if let Some(ByBytes { block, .. }) = by_bytes {
-            self.shelf.push(Kept {
-                seq: pushed.seq,
-                judged_at_ms,
-                mempool_tx,
-                propose: propose.clone(),
-                block: Arc::clone(block),
-                verdict: verdict.clone(),
-            });
-        }
+        let Some(ByBytes { block, .. }) = by_bytes else { return Vec::new() };
+        self.shelf.push(Kept {
+            seq: pushed.seq,
+            judged_at_ms,
+            mempool_tx,
+            propose: propose.clone(),
+            block: Arc::clone(block),
+            verdict: verdict.clone(),
+        })
     }
 
     /// Reads the policy file again and says in the log what came of it.

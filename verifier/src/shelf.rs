@@ -34,15 +34,19 @@ impl Shelf {
         Self { size, kept: Mutex::default() }
     }
 
-    /// Keeps a template; the oldest give way.
-    pub(crate) fn push(&self, template: Kept) {
+    /// Keeps a template; the oldest give way. They are handed back, as letting go of a full block
+    /// takes longer than whoever waits for a verdict should wait.
+    pub(crate) fn push(&self, template: Kept) -> Vec<Arc<Kept>> {
+        let mut given_way = Vec::new();
         let mut kept = self.kept();
         kept.push_back(Arc::new(template));
         let mut bytes: usize = kept.iter().map(|template| template.block.size()).sum();
         while kept.len() > self.size || bytes > MAX_KEPT_BYTES {
-            let Some(oldest) = kept.pop_front() else { return };
+            let Some(oldest) = kept.pop_front() else { break };
             bytes -= oldest.block.size();
+            given_way.push(oldest);
         }
+        given_way
     }
 
     /// The template whose verdict has this seq, or the latest.

@@ -184,3 +184,22 @@ async fn what_is_complete_at_the_shutdown_is_judged_yet() {
     assert!(gateway.verdict().await.verdict.accepted);
     assert_eq!(gateway.receive().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_become_whole_is_not_waited_for() {
+    let world = World::start().await;
+    let mut gateway = world.gateway().await;
+    let lines = Template::full(1).lines();
+    let begun = tokio::time::Instant::now();
+    for line in &lines[..lines.len() - 1] {
+        gateway.send(line).await;
+    }
+    let verdict = gateway.verdict().await;
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(verdict.verdict.reason_code.as_str(), "consensus_decode_failed");
+    assert_eq!(verdict.verdict.reason_detail.as_deref(), Some("not whole within 10000 ms"));
+    // What comes of it afterwards is dropped, and the link goes on.
+    gateway.send(&lines[lines.len() - 1]).await;
+    assert!(gateway.judge(&Template::new(2, 1)).await.accepted);
+    world.stop().await;
+}

@@ -8,4 +8,5 @@ mod ground;
 mod links;
 mod operators;
 mod records;
+mod tls;
 mod world;

@@ -20,6 +20,9 @@ use verifier_protocol::{
 pub(crate) use node::{FakeNode, NODE};
 pub(crate) use template::{Draft, Template};
 
+/// Where gateways connect.
+pub(crate) const LINK: &str = "127.0.0.1:5001";
+
 /// The time at which every test begins, in Unix milliseconds.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -90,8 +93,7 @@ impl World {
     }
 
     pub(crate) async fn gateway(&self) -> Gateway {
-        let stream = self.env.net.connect("127.0.0.1:5001").await.unwrap();
-        Gateway { stream, decoder: LineDecoder::new() }
+        Gateway::on(self.env.net.connect(LINK).await.unwrap())
     }
 
     /// The status and the body of the answer.
@@ -155,6 +157,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    pub(crate) fn on(stream: Stream) -> Self {
+        Self { stream, decoder: LineDecoder::new() }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
