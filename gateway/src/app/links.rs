@@ -33,7 +33,13 @@ const SOURCE_KEYS: [&str; 6] = [
     "timing.upstream_stale_max_ms",
 ];
 /// What the links to the verifiers are made with.
-const VERIFIER_KEYS: [&str; 2] = ["gateway.verifier_addr", "timing.verifier_heartbeat_interval_ms"];
+const VERIFIER_KEYS: [&str; 5] = [
+    "gateway.verifier_addr",
+    "gateway.verifier_tls_cert_file",
+    "gateway.verifier_tls_key_file",
+    "gateway.verifier_tls_ca_file",
+    "timing.verifier_heartbeat_interval_ms",
+];
 
 /// Whether the other programs can be reached.
 pub(super) struct LinksUp {
@@ -139,6 +145,7 @@ fn verifier_links(
             env: env.clone(),
             clock: clock.clone(),
             address: address.clone(),
+            tls: config.gateway.verifier_tls.clone(),
             live: live.clone(),
             instance: instance.clone(),
             heartbeat_interval: config.timing.verifier_heartbeat_interval,

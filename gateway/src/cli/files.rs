@@ -34,7 +34,7 @@ pub(crate) struct GenTlsArgs {
     /// The directory that gets tls.cert and tls.key. No file is ever overwritten.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// The names and addresses under which the gateway is reached.
+    /// The names and addresses under which whoever shows it is reached.
     #[arg(long, default_values = ["localhost", "127.0.0.1"])]
     host: Vec<String>,
 }
@@ -82,7 +82,7 @@ pub(crate) fn gen_tls(args: &GenTlsArgs) -> anyhow::Result<ExitCode> {
     let pair = rcgen::generate_simple_self_signed(args.host.clone())?;
     create(&args.out.join("tls.key"), pair.signing_key.serialize_pem().trim_end(), 0o600)?;
     create(&args.out.join("tls.cert"), pair.cert.pem().trim_end(), 0o644)?;
-    println!("self-signed: for development only; clients must be told to trust tls.cert");
+    println!("self-signed: the other end must be told to trust tls.cert");
     Ok(ExitCode::SUCCESS)
 }
 

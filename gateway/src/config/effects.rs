@@ -32,6 +32,9 @@ reconnect_addr = "second.example:3334"
 reconnect_vendors = "proxy"
 http_tls_cert_file = "tls.cert"
 http_tls_key_file = "tls.key"
+verifier_tls_cert_file = "tls.cert"
+verifier_tls_key_file = "tls.key"
+verifier_tls_ca_file = "tls.cert"
 [noise]
 noise_key_file = "noise.key"
 noise_cert_file = "noise.cert"
@@ -146,6 +149,12 @@ fn tls(config: &Config, env: &Env) -> String {
     format!("{:?}", tls_identity(config, env.storage.as_ref()).map(|tls| tls.is_some()))
 }
 
+/// With what the links to verifiers are made.
+fn link_tls(config: &Config, env: &Env) -> String {
+    let files = config.gateway.verifier_tls.as_ref().unwrap();
+    format!("{:?}", files.client(env.storage.as_ref()).map(drop))
+}
+
 /// The public key and the certificate that miners are shown.
 fn identity(config: &Config, env: &Env) -> String {
     match serving(config, env) {
@@ -183,6 +192,9 @@ const CHANGES: &[Change] = &[
     change("gateway.http_addr", &[("gateway.http_addr", "127.0.0.1:1")], addresses),
     change("gateway.verifier_addr", &[("gateway.verifier_addr", "127.0.0.1:1")], addresses),
     change("gateway.verifier_http_url", &[("gateway.verifier_http_url", "http://127.0.0.1:1")], addresses),
+    change("gateway.verifier_tls_cert_file", &[("gateway.verifier_tls_cert_file", "noise.cert")], link_tls),
+    change("gateway.verifier_tls_key_file", &[("gateway.verifier_tls_key_file", "noise.key")], link_tls),
+    change("gateway.verifier_tls_ca_file", &[("gateway.verifier_tls_ca_file", "noise.cert")], link_tls),
     change("gateway.upstream_url", &[("gateway.upstream_url", "http://127.0.0.1:1")], addresses),
     change("gateway.upstream_api_key", &[("gateway.upstream_api_key", "k")], source_key),
     change("gateway.upstream_failure_policy", &[("gateway.upstream_failure_policy", "fail_open")], switch),

@@ -2,23 +2,42 @@
 
 use std::path::Path;
 
-use platform::tls::{Identity, IdentityError};
+use platform::tls::{Identity, IdentityError, TlsFile};
 use platform::{Env, Storage};
 
 use super::raw::Raw;
 use super::{Config, ConfigProblem};
 use crate::noise_identity;
 
+/// The files of the links to verifiers: certificate, key, whom to trust.
+pub(super) const VERIFIER_TLS: [&str; 3] = [
+    "gateway.verifier_tls_cert_file",
+    "gateway.verifier_tls_key_file",
+    "gateway.verifier_tls_ca_file",
+];
+
 /// Notes every file that cannot be used.
 pub(super) fn check(config: &Config, raw: &mut Raw<'_>, env: &Env) {
     check_noise(config, raw, env);
-    for key in ["gateway.http_tls_cert_file", "gateway.http_tls_key_file"] {
+    for key in
+        ["gateway.http_tls_cert_file", "gateway.http_tls_key_file"].iter().chain(&VERIFIER_TLS)
+    {
         if let Some(file) = raw.text(key).map(str::to_owned) {
             raw.note_content(key, &file);
         }
     }
     if let Err(problem) = tls_identity(config, env.storage.as_ref()) {
         raw.problem(&problem.key, problem.problem);
+    }
+    let links = config.gateway.verifier_tls.as_ref();
+    if let Some(Err(error)) = links.map(|files| files.client(env.storage.as_ref())) {
+        let [cert, key, ca] = VERIFIER_TLS;
+        let file = match error.file {
+            TlsFile::Cert => cert,
+            TlsFile::Key => key,
+            TlsFile::Ca => ca,
+        };
+        raw.problem(file, error.to_string());
     }
 }
 

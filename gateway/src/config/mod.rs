@@ -21,6 +21,7 @@ use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
+use platform::tls::MutualFiles;
 use platform::{Env, Storage};
 use secrecy::SecretString;
 
@@ -71,6 +72,8 @@ pub struct GatewayConfig {
     /// At least one, each another one.
     pub verifier_addrs: Vec<String>,
     pub verifier_http_url: String,
+    /// Absent where the links are plain TCP.
+    pub verifier_tls: Option<MutualFiles>,
     pub upstream_url: String,
     pub upstream_api_key: Option<SecretString>,
     pub upstream_failure_policy: UpstreamFailurePolicy,

@@ -11,6 +11,7 @@ use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
+use platform::tls::MutualFiles;
 use platform::{Env, Storage};
 use secrecy::SecretString;
 use toml::{Table, Value};
@@ -103,6 +104,7 @@ fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
         http_addr: text(raw, "gateway.http_addr"),
         verifier_http_url,
         verifier_addrs,
+        verifier_tls: verifier_tls(raw),
         upstream_url: text(raw, "gateway.upstream_url"),
         upstream_api_key: raw.secret("gateway.upstream_api_key"),
         upstream_failure_policy: match raw.text("gateway.upstream_failure_policy") {
@@ -208,6 +210,24 @@ fn http_tls(raw: &mut Raw<'_>) -> Option<TlsFiles> {
             let missing = if cert.is_some() { "key" } else { "cert" };
             let missing = format!("gateway.http_tls_{missing}_file");
             raw.problem(&missing, "is missing; HTTPS needs certificate and key".to_owned());
+            None
+        }
+    }
+}
+
+/// All of them or none: a link on which only one end is known is not what anybody asked for.
+fn verifier_tls(raw: &mut Raw<'_>) -> Option<MutualFiles> {
+    let keys = files::VERIFIER_TLS;
+    match keys.map(|key| raw.text(key).map(PathBuf::from)) {
+        [Some(cert_file), Some(key_file), Some(ca_file)] => {
+            Some(MutualFiles { cert_file, key_file, ca_file })
+        }
+        [None, None, None] => None,
+        set => {
+            for (key, _) in keys.iter().zip(set).filter(|(_, file)| file.is_none()) {
+                let needed = "links with certificates need certificate, key and ca_file";
+                raw.problem(key, format!("is missing; {needed}"));
+            }
             None
         }
     }

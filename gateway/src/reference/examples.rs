@@ -79,6 +79,10 @@ pub const PROFILES: &[Profile] = &[
             ("gateway.http_api_key_file", "\"/etc/assay/http-api.key\""),
             ("gateway.http_tls_cert_file", "\"/etc/assay/tls.cert\""),
             ("gateway.http_tls_key_file", "\"/etc/assay/tls.key\""),
+            ("gateway.verifier_addr", "\"verifier-1.example:5001, verifier-2.example:5001\""),
+            ("gateway.verifier_tls_cert_file", "\"/etc/assay/link.cert\""),
+            ("gateway.verifier_tls_key_file", "\"/etc/assay/link.key\""),
+            ("gateway.verifier_tls_ca_file", "\"/etc/assay/verifiers.cert\""),
             ("gateway.upstream_url", "\"http://127.0.0.1:8082\""),
             ("gateway.upstream_failure_policy", "\"fail_closed\""),
             ("gateway.gateway_instance_id", "\"gateway-1\""),
@@ -156,8 +160,13 @@ mod tests {
             disk.put(&format!("{directory}/noise.cert"), keys.certificate.as_bytes());
             disk.put(&format!("{directory}/authority.pub"), authority.as_bytes());
         }
-        disk.put("/etc/assay/tls.cert", pair.cert.pem().as_bytes());
-        disk.put("/etc/assay/tls.key", pair.signing_key.serialize_pem().as_bytes());
+        for name in ["tls.cert", "link.cert", "verifiers.cert"] {
+            disk.put(&format!("/etc/assay/{name}"), pair.cert.pem().as_bytes());
+        }
+        for name in ["tls.key", "link.key"] {
+            let key = pair.signing_key.serialize_pem();
+            disk.put(&format!("/etc/assay/{name}"), key.as_bytes());
+        }
         for name in ["http-api.key", "share.secret", "farm-1.secret"] {
             disk.put(&format!("/etc/assay/{name}"), b"a secret");
         }

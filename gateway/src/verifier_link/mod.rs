@@ -14,6 +14,7 @@ use std::time::Duration;
 use gateway_core::ids::{InstanceId, TemplateId};
 use gateway_core::job::Work;
 use gateway_core::prevhash::{Input, Verdict};
+use platform::tls::MutualFiles;
 use platform::{Env, Shutdown, Stream, offload};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
@@ -45,6 +46,8 @@ pub(crate) struct VerifierLink {
     pub(crate) env: Env,
     pub(crate) clock: Clock,
     pub(crate) address: String,
+    /// With what the two ends know each other; without, the link is plain TCP.
+    pub(crate) tls: Option<MutualFiles>,
     /// Says which mode proposals are judged in.
     pub(crate) live: Live,
     pub(crate) instance: InstanceId,
@@ -112,7 +115,7 @@ impl VerifierLink {
         let mut reported = false;
         let next_proposal = AtomicU64::new(self.clock.now().unix_ms);
         loop {
-            match self.env.net.connect(&self.address).await {
+            match self.connect().await {
                 Ok(stream) => {
                     tracing::info!(address = self.address, "link to the verifier is up");
                     reported = false;
@@ -134,6 +137,13 @@ impl VerifierLink {
             }
             tokio::time::sleep(backoff.next_wait()).await;
         }
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
+        let Some(files) = &self.tls else { return self.env.net.connect(&self.address).await };
+        // Read anew for each connection: a renewed certificate needs no reload.
+        let client = files.client(self.env.storage.as_ref()).map_err(io::Error::other)?;
+        client.connect(self.env.net.as_ref(), &self.address).await
     }
 
     async fn serve(

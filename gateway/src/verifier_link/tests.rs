@@ -10,7 +10,9 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, CompactTarget, Transaction, TxIn, TxOut, transaction};
 use gateway_core::job::{CoinbaseSpec, PayoutOutput, Template, TemplateTransaction};
+use platform::tls::TlsListener;
 use platform::{Listener, Net, TaskHandle, Tasks};
+use tokio::sync::watch;
 use verifier_protocol::{
     BodyAssembler, Checks, FeeTier, PolicyContext, TemplatePropose, Verdict as WireVerdict,
     VerdictCode,
@@ -35,6 +37,19 @@ impl Net for TestNet {
 
     async fn listen(&self, _: &str) -> io::Result<Box<dyn Listener>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+struct Accepted(mpsc::UnboundedReceiver<Stream>);
+
+#[async_trait]
+impl Listener for Accepted {
+    async fn accept(&mut self) -> io::Result<Stream> {
+        Ok(self.0.recv().await.unwrap())
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 5001))
     }
 }
 
@@ -63,6 +78,10 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(tls: Option<MutualFiles>) -> Self {
         let net = Arc::new(TestNet::default());
         let tasks = Tasks::new();
         let env = Env { net: Arc::clone(&net) as Arc<dyn Net>, tasks, ..platform::real::env() };
@@ -75,6 +94,7 @@ impl Rig {
             env: env.clone(),
             clock: Clock::start(Arc::clone(&env.wall)),
             address: address.to_owned(),
+            tls: tls.clone(),
             live: live.clone(),
             instance: InstanceId::new("gw"),
             heartbeat_interval: Duration::from_secs(15),
@@ -88,10 +108,13 @@ impl Rig {
 
     /// A verifier at this address, with the link's next connection.
     async fn verifier(&self, address: &str) -> Verifier {
-        let (listener, mut accepted) = mpsc::unbounded_channel();
+        Verifier::on(self.listen(address)).await
+    }
+
+    fn listen(&self, address: &str) -> Box<dyn Listener> {
+        let (listener, accepted) = mpsc::unbounded_channel();
         lock(&self.net.0).insert(address.to_owned(), listener);
-        let stream = accepted.recv().await.unwrap();
-        Verifier { stream, decoder: LineDecoder::new(), keeps: true, _accepted: accepted }
+        Box::new(Accepted(accepted))
     }
 
     /// The verdict that reached the switch: the template and whether it is accepted.
@@ -123,10 +146,16 @@ struct Verifier {
     decoder: LineDecoder,
     /// Whether it says that it keeps transactions.
     keeps: bool,
-    _accepted: mpsc::UnboundedReceiver<Stream>,
+    _listener: Box<dyn Listener>,
 }
 
 impl Verifier {
+    /// With the next connection.
+    async fn on(mut listener: Box<dyn Listener>) -> Self {
+        let stream = listener.accept().await.unwrap();
+        Self { stream, decoder: LineDecoder::new(), keeps: true, _listener: listener }
+    }
+
     async fn receive(&mut self) -> Message {
         loop {
             if let Some(line) = self.decoder.next_line().unwrap() {
@@ -141,6 +170,7 @@ impl Verifier {
 
     async fn send(&mut self, message: &Message) {
         self.stream.write.write_all(&encode(message)).await.unwrap();
+        self.stream.write.flush().await.unwrap();
     }
 
     /// Answers heartbeats until a proposal is whole.
@@ -337,5 +367,42 @@ async fn a_proposal_that_stays_unanswered_is_made_again_with_growing_pauses() {
     verifier.verdict(id, false).await;
     assert_eq!(rig.decided().await, (2, false), "template 1 was decided once");
     assert_eq!(rig.ignored("unknown_proposal"), 0);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_link_with_certificates_is_made_with_whoever_shows_the_right_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = platform::real::env().storage;
+    for name in ["gateway", "a", "b"] {
+        let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let put = |kind: &str, text: &str| {
+            let path = directory.path().join(format!("{name}.{kind}"));
+            storage.write_atomic(&path, text.as_bytes()).unwrap();
+        };
+        put("cert", &pair.cert.pem());
+        put("key", &pair.signing_key.serialize_pem());
+    }
+    let files = |own: &str, other: &str| MutualFiles {
+        cert_file: directory.path().join(format!("{own}.cert")),
+        key_file: directory.path().join(format!("{own}.key")),
+        ca_file: directory.path().join(format!("{other}.cert")),
+    };
+    // The gateway is told of `a` only.
+    let mut rig = Rig::with(Some(files("gateway", "a")));
+    let tasks = Tasks::new();
+    let serve = |name: &str| {
+        let identity = files(name, "gateway").server(storage.as_ref()).unwrap();
+        let shown = watch::Sender::new(Some(identity)).subscribe();
+        Box::new(TlsListener::new(rig.listen(name), shown, tasks.clone()))
+    };
+    let strange = tasks.spawn("b", Verifier::on(serve("b")));
+    let mut verifier = Verifier::on(serve("a")).await;
+    rig.proposals.push(work(1, 0..3));
+    let (id, ..) = verifier.proposal().await;
+    verifier.verdict(id, true).await;
+    assert_eq!(rig.decided().await, (1, true));
+    drop(strange);
+    tasks.end().await;
     rig.end().await;
 }
