@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,30 +47,36 @@ impl Default for Behaviour {
     }
 }
 
-/// Listens on `listen` and connects each connection to `verifier`, until the future is dropped.
-/// `behaviour` says what it does to verdicts.
+/// Between whom it stands.
+pub struct Ends {
+    /// Where gateways connect.
+    pub listen: &'static str,
+    /// Where each of their connections leads.
+    pub verifier: &'static str,
+    /// What it does to verdicts.
+    pub behaviour: watch::Receiver<Behaviour>,
+    /// The number of its first connection, so that those of several links differ.
+    pub first_connection: u64,
+}
+
+/// Carries connections until the future is dropped.
 ///
 /// # Errors
 /// When it cannot listen.
-pub async fn serve(
-    env: Env,
-    listen: &str,
-    verifier: String,
-    behaviour: watch::Receiver<Behaviour>,
-    recorder: Recorder,
-) -> io::Result<()> {
+pub async fn serve(env: Env, ends: Ends, recorder: Recorder) -> io::Result<()> {
+    let Ends { listen, verifier, behaviour, first_connection } = ends;
     let mut listener = env.net.listen(listen).await?;
-    let numbers = Arc::new(AtomicU64::new(0));
+    let mut connections = first_connection..;
     let passed = Arc::new(Mutex::new(Passed::new()));
     loop {
         let Ok(gateway) = listener.accept().await else { continue };
         let link = Link {
             env: env.clone(),
-            verifier: verifier.clone(),
+            verifier,
             behaviour: behaviour.clone(),
             recorder: recorder.clone(),
             passed: Arc::clone(&passed),
-            connection: numbers.fetch_add(1, Ordering::Relaxed),
+            connection: connections.next().expect("a u64 counts every connection"),
         };
         env.tasks.spawn("verdict_link", link.carry(gateway));
     }
@@ -79,7 +84,7 @@ pub async fn serve(
 
 struct Link {
     env: Env,
-    verifier: String,
+    verifier: &'static str,
     behaviour: watch::Receiver<Behaviour>,
     recorder: Recorder,
     passed: Arc<Mutex<Passed>>,
@@ -96,7 +101,7 @@ const MAX_PASSED: usize = 1 << 18;
 impl Link {
     /// Carries both directions until either ends.
     async fn carry(self, gateway: Stream) {
-        let Ok(verifier) = self.env.net.connect(&self.verifier).await else { return };
+        let Ok(verifier) = self.env.net.connect(self.verifier).await else { return };
         let proposals = self.proposals(gateway.read, verifier.write);
         let verdicts = self.verdicts(verifier.read, gateway.write);
         tokio::select! {

@@ -129,6 +129,7 @@ pub fn judge(expect: &Expect, record: &Record<'_>) -> Property {
         Expect::Sometimes(occurrence) => {
             (PropertyKind::Sometimes, occurrence::sometimes(occurrence, record))
         }
+        Expect::Never(occurrence) => (PropertyKind::Never, occurrence::never(occurrence, record)),
         Expect::Within { after, event, min, max } => {
             (PropertyKind::Within, occurrence::within(after, event, *min, *max, record))
         }

@@ -165,6 +165,15 @@ pub(super) fn sometimes(occurrence: &Occurrence, record: &Record<'_>) -> Judgeme
     Ok(Judged::of(count, "times"))
 }
 
+/// Not before the end.
+pub(super) fn never(occurrence: &Occurrence, record: &Record<'_>) -> Judgement {
+    let mut before = record.observations.iter().take_while(|seen| seen.at <= record.settled_at());
+    match before.find(|seen| occurrence.is(seen)) {
+        Some(seen) => Err(Judged::fail(seen.at, "happened")),
+        None => Ok(Judged::of(record.observations.len(), "observations, none of them it")),
+    }
+}
+
 /// Inside a window after each time that `after` happens.
 pub(super) fn within(
     after: &Occurrence,
@@ -228,6 +237,9 @@ mod tests {
     fn an_occurrence_finds_its_line(#[case] text: &str, #[case] line: Value) {
         let occurrence = Occurrence::parse(text).unwrap();
         let judged = |story: Story| story.record(|record| sometimes(&occurrence, record));
+        let never = |story: Story| story.record(|record| never(&occurrence, record));
+        assert!(never(Story::new().event(json!({"event": "other"}))).is_ok());
+        assert!(never(Story::new().event(line.clone())).is_err());
         assert!(judged(Story::new().event(line)).is_ok());
         assert!(judged(Story::new().event(json!({"event": "other"}))).is_err());
     }

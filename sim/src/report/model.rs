@@ -88,6 +88,8 @@ pub enum PropertyKind {
     Always,
     /// Happens at least once.
     Sometimes,
+    /// Does not happen before the end.
+    Never,
     /// Happens inside a window of time after something else.
     Within,
     /// Holds at the end.
@@ -102,6 +104,7 @@ impl PropertyKind {
         match self {
             Self::Always => "always",
             Self::Sometimes => "sometimes",
+            Self::Never => "never",
             Self::Within => "within",
             Self::Eventually => "eventually",
             Self::Latency => "latency",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::disk::{Disk, DiskFaults};
 use crate::net::{Disturbance, LinkError, Network};
 use crate::node::host::Fault;
-use crate::scenario::{Action, DiskMode, Link, NodeMode};
+use crate::scenario::{Action, DiskMode, Link, NodeMode, SECOND_VERIFIER};
 
 /// How long a slow disk takes to sync, at least and at most.
 const SLOW_SYNC: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
@@ -87,6 +87,7 @@ pub(super) fn world_link(link: &Link) -> String {
     let host = |name: &str, other: &str| match (name, other) {
         ("miners", _) => "miner-*".to_owned(),
         ("verifier", "bitcoind") => "judge".to_owned(),
+        (SECOND_VERIFIER, "bitcoind") => "judge-2".to_owned(),
         _ => name.to_owned(),
     };
     let arrow = if link.both { "<->" } else { "->" };

@@ -16,11 +16,14 @@ use crate::actors::verdict_link::{self, Behaviour};
 use crate::disk::DiskFaults;
 use crate::node::SharedNode;
 use crate::node::host::{self, HostOptions};
-use crate::scenario::{Loss, PoolMode};
+use crate::scenario::{Loss, PoolMode, SECOND_VERIFIER};
 use crate::world::{Crash, Host, World};
 
 /// The programs that drain.
-pub(super) const DAEMONS: [&str; 3] = ["gateway", "judge", "templates"];
+pub(super) const DAEMONS: [&str; 4] = ["gateway", "judge", "judge-2", "templates"];
+
+/// Where the connections of the second verifier's link are counted from.
+const SECOND_LINK: u64 = 1 << 32;
 
 /// How long a daemon may take to drain before it counts as stuck.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
@@ -84,8 +87,13 @@ impl Programs {
 
     /// Starts everything but the miners.
     pub(super) fn start_all(&mut self) -> Result<(), RunError> {
-        self.settings.install(&self.world.host("gateway"), &self.world.host("judge"));
-        for name in ["bitcoind", "templates", "judge", "verifier", "pool", "gateway"] {
+        self.settings.install(&self.world);
+        let mut hosts = vec!["bitcoind", "templates", "judge", "verifier", "pool"];
+        if self.settings.has_second_verifier {
+            hosts.extend(["judge-2", SECOND_VERIFIER]);
+        }
+        hosts.push("gateway");
+        for name in hosts {
             let env = self.world.host(name).env();
             self.start(name, &env)?;
         }
@@ -98,7 +106,12 @@ impl Programs {
         match name {
             "bitcoind" => self.start_node(env),
             "pool" => self.start_pool(env),
-            "verifier" => self.start_verdict_link(env),
+            "verifier" => self.start_verdict_link(env, "judge:5001", self.verdicts.clone(), 0),
+            // Whatever the first does, the second is honest.
+            SECOND_VERIFIER => {
+                let honest = watch::Sender::new(Behaviour::default()).subscribe();
+                self.start_verdict_link(env, "judge-2:5001", honest, SECOND_LINK);
+            }
             daemon => self.start_daemon(daemon, env)?,
         }
         Ok(())
@@ -119,7 +132,7 @@ impl Programs {
                     ended.map_err(|error| error.to_string())
                 })
             }
-            "judge" => {
+            "judge" | "judge-2" => {
                 let config = self.settings.verifier_config(env)?;
                 env.tasks.spawn("verifier", async move {
                     verifier::run(inner, config, stop).await.map_err(|error| error.to_string())
@@ -159,13 +172,22 @@ impl Programs {
         });
     }
 
-    fn start_verdict_link(&self, env: &Env) {
-        let (verdicts, recorder) = (self.verdicts.clone(), self.recorder.clone());
-        let inner = env.clone();
+    fn start_verdict_link(
+        &self,
+        env: &Env,
+        judge: &'static str,
+        behaviour: watch::Receiver<Behaviour>,
+        first_connection: u64,
+    ) {
+        let link = verdict_link::Ends {
+            listen: "0.0.0.0:5001",
+            verifier: judge,
+            behaviour,
+            first_connection,
+        };
+        let (recorder, inner) = (self.recorder.clone(), env.clone());
         env.tasks.spawn("verdict_link", async move {
-            let judge = "judge:5001".to_owned();
-            let served =
-                verdict_link::serve(inner, "0.0.0.0:5001", judge, verdicts, recorder).await;
+            let served = verdict_link::serve(inner, link, recorder).await;
             served.expect("the port of a simulated verifier is free");
         });
     }
@@ -305,8 +327,8 @@ impl Programs {
     /// Writes down how much each daemon holds.
     pub(super) fn note_load(&self) {
         for name in DAEMONS {
-            let host = self.world.host(name);
             if self.running.contains_key(name) {
+                let host = self.world.host(name);
                 let (tasks, sockets) = (host.live_tasks(), host.open_sockets());
                 self.see(HostSeen::Load { host: name.to_owned(), tasks, sockets });
             }
@@ -335,6 +357,7 @@ fn hosts_of(name: &str) -> &'static [&'static str] {
         "pool" => &["pool"],
         "templates" => &["templates"],
         "verifier" => &["judge", "verifier"],
+        SECOND_VERIFIER => &["judge-2", SECOND_VERIFIER],
         _ => &[],
     }
 }

@@ -12,7 +12,7 @@ use sv2_noise::AuthorityPublicKey;
 use toml::{Table, Value};
 
 use super::RunError;
-use crate::scenario::{Draws, Latency, Plan, Scenario};
+use crate::scenario::{Draws, Latency, Plan, SECOND_VERIFIER, Scenario};
 use crate::world::{Host, World};
 
 /// The difficulty of every channel, unless the scenario says otherwise. Its target lies between
@@ -39,6 +39,8 @@ pub(super) struct Settings {
     pub(super) authority: AuthorityPublicKey,
     noise_key: String,
     noise_certificate: String,
+    /// Whether there is a second verifier.
+    pub(super) has_second_verifier: bool,
 }
 
 /// What must never be shown.
@@ -77,7 +79,12 @@ impl Settings {
         let keys =
             gateway::gen_keys::generate(&world.host("authority").env(), None, 365 * DAY, DAY)
                 .map_err(|error| RunError::Config(format!("keys: {error}")))?;
+        let has_second_verifier = scenario.verifiers > 1;
         let mut gateway = gateway_table(&secrets);
+        if has_second_verifier {
+            let both = format!("verifier:5001, {SECOND_VERIFIER}:5001");
+            inner(&mut gateway, "gateway").insert("verifier_addr".to_owned(), Value::String(both));
+        }
         let mut environment: BTreeMap<String, String> =
             GATEWAY_ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let (mut policy, mut templates, mut verifier) =
@@ -102,18 +109,24 @@ impl Settings {
             authority: keys.authority_public_key,
             noise_key: keys.noise_key.to_string(),
             noise_certificate: keys.certificate,
+            has_second_verifier,
         })
     }
 
     /// Puts the files where the programs look for them.
-    pub(super) fn install(&self, gateway: &Host, judge: &Host) {
+    pub(super) fn install(&self, world: &World) {
+        let gateway = &world.host("gateway");
         let put = |host: &Host, name: &str, text: &str| {
             host.disk().put(Path::new(name), text.as_bytes());
         };
         put(gateway, "noise.key", &self.noise_key);
         put(gateway, "noise.cert", &self.noise_certificate);
         put(gateway, "authority.pub", &self.authority.to_string());
-        put(judge, "policy.toml", &self.policy);
+        let judges =
+            ["judge", "judge-2"].into_iter().take(1 + usize::from(self.has_second_verifier));
+        for judge in judges {
+            put(&world.host(judge), "policy.toml", &self.policy);
+        }
     }
 
     /// Puts the gateway's configuration where it reads it again: an operator sees to it that it

@@ -27,7 +27,8 @@ use crate::node::host::{Fault, HostOptions};
 use crate::node::{ChainScript, Node, ScriptError, SharedNode};
 use crate::report::progress::Clock;
 use crate::scenario::{
-    Action, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, Scenario,
+    Action, Hostility, Latency, Link, LinkQuality, NodeMode, Plan, PoolMode, SECOND_VERIFIER,
+    Scenario,
 };
 use crate::world::{Crash, EPOCH_UNIX_MS, World};
 
@@ -160,6 +161,7 @@ impl<'a> Story<'a> {
         plan: &'a Plan,
         node: Box<dyn Node>,
     ) -> Result<Self, RunError> {
+        check_hosts(scenario, plan)?;
         let recorder = Recorder::new();
         let (node_changes, changes) = watch::channel(0);
         let (pool_mode, mode) = watch::channel(PoolMode::Ok);
@@ -405,6 +407,19 @@ fn coins(plan: &Plan) -> usize {
     transactions.sum()
 }
 
+/// A plan may mean a host that the scenario's world has not.
+fn check_hosts(scenario: &Scenario, plan: &Plan) -> Result<(), RunError> {
+    let is_second = |action: &Action| {
+        action.host() == Some(SECOND_VERIFIER)
+            || action.link().is_some_and(|link| link.touches(SECOND_VERIFIER))
+    };
+    if scenario.verifiers < 2 && plan.steps.iter().any(|step| is_second(&step.action)) {
+        let problem = format!("{SECOND_VERIFIER} is meant: topology.verifiers must be 2");
+        return Err(RunError::Config(problem));
+    }
+    Ok(())
+}
+
 fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {
     if let Some(quality) = scenario.links.get("default") {
         change(world, "*", quality)?;
@@ -421,6 +436,9 @@ fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {
         latency: net::Latency::Fixed(Duration::ZERO),
         ..net::LinkConfig::default()
     };
+    if scenario.verifiers > 1 {
+        world.net().configure("verifier-2<->judge-2", near.clone())?;
+    }
     world.net().configure("verifier<->judge", near)?;
     tracing::debug!(longest = ?longest_transit(scenario), "links");
     Ok(())

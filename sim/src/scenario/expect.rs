@@ -15,6 +15,8 @@ pub enum Expect {
     Eventually(&'static str),
     /// Something happens at least once.
     Sometimes(Occurrence),
+    /// Something does not happen before the programs are told to end.
+    Never(Occurrence),
     /// Something happens inside a window after each time that something else happens.
     Within {
         /// What starts the window.
@@ -35,7 +37,7 @@ pub enum Expect {
     },
 }
 
-const KINDS: [&str; 5] = ["always", "eventually", "latency", "sometimes", "within"];
+const KINDS: [&str; 6] = ["always", "eventually", "latency", "never", "sometimes", "within"];
 const PERCENTILES: [(&str, u8); 5] =
     [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99), ("max", 100)];
 
@@ -50,6 +52,7 @@ impl Expect {
         let eventually =
             table.parsed("eventually", |text| named(text, &EVENTUALLY)).map(Self::Eventually);
         let sometimes = table.parsed("sometimes", Occurrence::parse).map(Self::Sometimes);
+        let never = table.parsed("never", Occurrence::parse).map(Self::Never);
         let within = table.table("within").and_then(within);
         let latency = table.table("latency").and_then(latency);
         if kinds.is_empty() {
@@ -59,14 +62,14 @@ impl Expect {
             }
         }
         table.finish();
-        always.or(eventually).or(sometimes).or(within).or(latency)
+        always.or(eventually).or(sometimes).or(never).or(within).or(latency)
     }
 
     /// The name reports and failure lines give it.
     pub fn name(&self) -> String {
         match self {
             Self::Always(name) | Self::Eventually(name) => (*name).to_owned(),
-            Self::Sometimes(occurrence) => occurrence.to_string(),
+            Self::Sometimes(occurrence) | Self::Never(occurrence) => occurrence.to_string(),
             Self::Within { after, event, min, max } => {
                 format!("{event} {}..{} after {after}", show_duration(*min), show_duration(*max))
             }

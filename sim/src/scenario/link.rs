@@ -6,8 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::unknown;
 
-/// The hosts of a world. `miners` stands for every miner.
-pub const HOSTS: [&str; 6] = ["bitcoind", "gateway", "miners", "pool", "templates", "verifier"];
+/// The hosts of a world. `miners` stands for every miner; `verifier-2` is there where
+/// `topology.verifiers` is 2.
+pub const HOSTS: [&str; 7] =
+    ["bitcoind", "gateway", "miners", "pool", "templates", "verifier", SECOND_VERIFIER];
+
+/// The verifier that not every world has.
+pub const SECOND_VERIFIER: &str = "verifier-2";
 
 /// A link between hosts, in one direction or both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

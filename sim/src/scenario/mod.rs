@@ -30,7 +30,7 @@ pub use draw::Draws;
 pub use event::{Event, Step, schedule};
 pub use expect::Expect;
 pub use kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
-pub use link::{HOSTS, Link};
+pub use link::{HOSTS, Link, SECOND_VERIFIER};
 pub use plan::{Miner, Plan};
 pub use quantity::{Latency, Span, TimeSpan, duration as parse_duration, show_duration};
 pub use reader::Problem;
@@ -52,6 +52,9 @@ pub struct Scenario {
     pub sim: Sim,
     /// `topology.miners`, where the groups of `[[miners]]` do not count themselves.
     pub miners: Option<Span>,
+    /// `topology.verifiers`: 1, or 2 that the gateway asks side by side. What is done to verdicts
+    /// is done to those of the first.
+    pub verifiers: u32,
     /// `[links.…]` by link; the key `default` is for every other.
     pub links: BTreeMap<String, LinkQuality>,
     /// `[config.…]`: sections of the programs' own configuration, checked by the programs.

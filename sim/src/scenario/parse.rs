@@ -53,7 +53,7 @@ impl Scenario {
         let doc = root.required("doc", doc);
         let sim = root.table("sim");
         let sim = sim.or_else(|| root.required("sim", None)).and_then(read_sim);
-        let miners = root.table("topology").and_then(read_topology);
+        let topology = root.table("topology").map(read_topology).unwrap_or_default();
         let links = root.table("links").map(|links| read_links(&links)).unwrap_or_default();
         let config = root.table("config").map(|config| read_config(&config)).unwrap_or_default();
         let groups: Vec<_> = root.tables("miners").into_iter().map(read_group).collect();
@@ -70,7 +70,8 @@ impl Scenario {
             doc: doc.unwrap_or_default().to_owned(),
             sha256: const_hex::encode(digest(&SHA256, text.as_bytes())),
             sim: sim.expect("a missing table is a problem"),
-            miners,
+            miners: topology.miners,
+            verifiers: topology.verifiers,
             links,
             config,
             groups,
@@ -126,12 +127,31 @@ fn read_sim(mut table: Reader<'_>) -> Option<Sim> {
     duration.map(|_| sim)
 }
 
-fn read_topology(mut table: Reader<'_>) -> Option<Span> {
+struct Topology {
+    miners: Option<Span>,
+    verifiers: u32,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self { miners: None, verifiers: 1 }
+    }
+}
+
+fn read_topology(mut table: Reader<'_>) -> Topology {
     let miners = table.span("miners");
     if miners.is_some_and(|miners| miners.high() > MAX_MINERS) {
         table.problem("miners", format!("is over {MAX_MINERS}"));
     }
-    for name in ["gateways", "verifiers", "pools"] {
+    let verifiers = match table.count("verifiers") {
+        None | Some(1) => 1,
+        Some(2) => 2,
+        Some(_) => {
+            table.problem("verifiers", "must be 1 or 2");
+            1
+        }
+    };
+    for name in ["gateways", "pools"] {
         if let Some(span) = table.span(name)
             && (span.low(), span.high()) != (1, 1)
         {
@@ -139,7 +159,7 @@ fn read_topology(mut table: Reader<'_>) -> Option<Span> {
         }
     }
     table.finish();
-    miners
+    Topology { miners, verifiers }
 }
 
 fn read_links(table: &Reader<'_>) -> BTreeMap<String, LinkQuality> {
@@ -357,7 +377,7 @@ latency = { metric = "prevhash_to_miner", p50 = "50ms", p99 = "300ms" }
     #[case("\"60s\"", "\"6s\"", "at[0]: may begin or end after the run's end")]
     #[case("schema = 1", "schema = 2", "schema: 2 is not known; write 1")]
     #[case("name = \"prevhash-dark\"", "name = \"other\"", "but the file is prevhash-dark.toml")]
-    #[case("verifiers = 1", "verifiers = 2", "topology.verifiers: must be 1")]
+    #[case("verifiers = 1", "verifiers = 3", "topology.verifiers: must be 1 or 2")]
     #[case("chunk = \"1..1460\"", "chunk = 0", "must be at least 1")]
     #[case("\"honest\"", "\"honnest\"", "is none of honest")]
     #[case("max = \"5.06s\"", "max = \"4s\"", "within.max: is below min")]
