@@ -15,6 +15,7 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod sweep;
+pub mod tip_lag;
 pub mod verify_load;
 pub mod walk;
 pub mod world;

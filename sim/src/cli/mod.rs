@@ -16,6 +16,7 @@ mod play;
 mod replay;
 mod report;
 mod sweep;
+mod tip_lag;
 mod twin;
 mod verify_load;
 mod walk;
@@ -88,6 +89,8 @@ enum Verb {
     Mine(MineArgs),
     /// Loads a verifier at a fixed rate and tells how late its verdicts are
     VerifyLoad(VerifyLoadArgs),
+    /// Times new tips of a real node on their way to a gateway, by push beside polling
+    TipLag(TipLagArgs),
     /// Runs the real programs on this machine: finds a block, kills the gateway, counts every share
     Walk(WalkArgs),
     /// Loads a gateway with miners on real sockets, and says how fast it is and what it promises
@@ -238,6 +241,19 @@ struct VerifyLoadArgs {
 }
 
 #[derive(Args)]
+struct TipLagArgs {
+    /// How many new tips
+    #[arg(long, default_value_t = 20)]
+    tips: u32,
+    /// How many transactions wait for the first of them
+    #[arg(long, default_value_t = 0)]
+    transactions: usize,
+    /// The wait between polls, in ms: the gateway's `timing.upstream_poll_interval_ms`
+    #[arg(long, default_value_t = 3000)]
+    poll_interval_ms: u32,
+}
+
+#[derive(Args)]
 struct WalkArgs {
     /// The folder of `gateway`, `verifier` and `template-manager`; default: beside this program
     #[arg(long, value_name = "DIR")]
@@ -333,6 +349,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::Node { verb: NodeVerb::Install } => node::install().map(|_| 0),
         Verb::Mine(args) => mine::run(args),
         Verb::VerifyLoad(args) => verify_load::run(args),
+        Verb::TipLag(args) => tip_lag::run(&args),
         Verb::Walk(args) => walk::run(args),
         Verb::Certify(args) => certify::run(args),
     }

@@ -359,7 +359,8 @@ impl ChainScript {
         }
     }
 
-    fn submit_new_tip(
+    /// Submits a block that must become the tip; its hash.
+    pub fn submit_new_tip(
         &mut self,
         node: &mut dyn Node,
         block: &Block,
