@@ -55,7 +55,7 @@ fn mutations(root: &Path) -> Result<()> {
         let status = Command::new("cargo")
             .args(["nextest", "run"])
             .args(TESTED)
-            .args(["-E", "test(mutation)"])
+            .args(["-E", "binary(mutation)"])
             .env("ASSAY_MUTATIONS", "10000")
             .current_dir(root)
             .status()
@@ -90,6 +90,7 @@ pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     sim(root, "a real node, recorded anew", &record)?;
     sim(root, "the new recordings", &["run", "all", "--node", "replay"])?;
     sim(root, "the real programs, one of them killed", &["walk"])?;
+    sim(root, "push beside polling", &["tip-lag"])?;
     let release = optimised(root)?;
     let against = ["twin", "all", "--node", "embedded", "--against", &release];
     sim(root, "determinism across optimisation", &against)?;
