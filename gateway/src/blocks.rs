@@ -108,10 +108,10 @@ impl BlockSubmitter {
                 Ok(_) => tracing::error!(hash = submission.hash, "no node answers for the block"),
                 Err(error) if error.is_final() => return (false, vec![error.to_string()]),
                 Err(error) => {
-                    mutant::bug!(BlockNotRetried, return (false, Vec::new()));
                     tracing::error!(hash = submission.hash, %error, "block not submitted yet");
                 }
             }
+            mutant::bug!(BlockNotRetried, return (false, Vec::new()));
             tokio::time::sleep(backoff.next_wait()).await;
         }
     }

@@ -41,7 +41,7 @@ mutants! {
     BlockNotLogged = "block-not-logged",
     /// A found block is counted as a share and never submitted.
     BlockNotNoticed = "block-not-noticed",
-    /// A found block is given up when the template source does not answer at once.
+    /// A found block is given up when no node answers at once.
     BlockNotRetried = "block-not-retried",
     /// A batch is posted again at once and once more when its retry is due.
     DoubleForward = "double-forward",

@@ -20,9 +20,7 @@ pub const fn prey(mutant: Mutant) -> Prey {
         Mutant::AckOfNextShare => ("conservation", &["all"]),
         Mutant::BlockNotNoticed => ("block_not_lost", &["smoke"]),
         Mutant::BlockNotLogged => ("block_not_lost", &["crash-before-the-node-has-the-block"]),
-        Mutant::BlockNotRetried => {
-            ("block_not_lost", &["shares-blocks-in-a-row", "templates-node-down"])
-        }
+        Mutant::BlockNotRetried => ("block_not_lost", &["crash-before-the-node-has-the-block"]),
         Mutant::DoubleForward => ("share_join", &["forward", "smoke"]),
         Mutant::EvictedWithoutResult => {
             ("share_join", &["forward-queue-full-drop-new", "forward-queue-full-drop-old"])
