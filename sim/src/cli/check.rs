@@ -1,5 +1,7 @@
 //! `sim check`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::{CheckArgs, FAILED, say};
@@ -16,11 +18,23 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8> {
             .with_context(|| format!("{}:{} is no JSON", args.events.display(), index + 1))?;
         lines.push(line);
     }
-    let stream = Stream {
+    let secrets = match &args.secrets {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        }
+        None => Vec::new(),
+    };
+    let mut stream = Stream {
         lines,
         drop_old: args.drop_old,
-        stale_hold: std::time::Duration::from_millis(args.stale_hold_ms),
+        verdict_window: Duration::from_millis(args.verdict_window_ms),
+        stale_hold: Duration::from_millis(args.stale_hold_ms),
+        secrets,
     };
+    if args.part {
+        stream = stream.without_loose_ends();
+    }
     let mut code = 0;
     for property in judge_stream(stream) {
         let at = property.at_ms.map_or_else(String::new, |at| format!("  at {at} ms"));

@@ -166,9 +166,18 @@ struct CheckArgs {
     /// `share.share_forward_queue_drop_policy` is drop_old
     #[arg(long)]
     drop_old: bool,
+    /// `timing.prevhash_verdict_timeout_ms`
+    #[arg(long, default_value_t = 50)]
+    verdict_window_ms: u64,
     /// `timing.prevhash_stale_hold_ms`
     #[arg(long, default_value_t = 5000)]
     stale_hold_ms: u64,
+    /// The lines are a part of a longer stream: what began before it, or has not ended, is left out
+    #[arg(long)]
+    part: bool,
+    /// Secrets that must be in no line, one a line of this file
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
 }
 
 #[derive(Args)]

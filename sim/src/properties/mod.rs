@@ -137,9 +137,14 @@ pub fn judge(expect: &Expect, record: &Record<'_>) -> Property {
             (PropertyKind::Latency, latency::judge(metric, bounds, record))
         }
     };
+    property(kind, &expect.name(), judged)
+}
+
+/// A judgement under the name of its property.
+fn property(kind: PropertyKind, name: &str, judged: Judgement) -> Property {
     let judged = judged.unwrap_or_else(|violation| violation);
     Property {
-        name: expect.name(),
+        name: name.to_owned(),
         kind,
         outcome: judged.outcome,
         detail: judged.detail,

@@ -98,7 +98,26 @@ pub(super) fn conservation(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(share.at, what));
         }
     }
+    results_explained(record)?;
+    let credited = credited(record);
     for (at, line) in record.events("share_forward_result") {
+        let id = text(line, "share_id");
+        if line["upstream_accepted"] == true && !credited.contains(id) {
+            return Err(Judged::fail(at, format!("share {id} was never credited by the pool")));
+        }
+    }
+    let accepted = shares.iter().filter(|share| matches!(share.answer, Answer::Acked(_))).count();
+    let mut judged = Judged::of(shares.len(), "");
+    judged.detail =
+        format!("{} submitted, {accepted} accepted, {} credited", shares.len(), credited.len());
+    Ok(judged)
+}
+
+/// Each result is a delivery, or says why it is none.
+pub(super) fn results_explained(record: &Record<'_>) -> Judgement {
+    let mut count = 0;
+    for (at, line) in record.events("share_forward_result") {
+        count += 1;
         let explained = line["reason_code"].is_string();
         let credited = line["forwarded"] == true && line["upstream_accepted"] == true;
         if credited == explained {
@@ -114,18 +133,7 @@ pub(super) fn conservation(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(at, what));
         }
     }
-    let credited = credited(record);
-    for (at, line) in record.events("share_forward_result") {
-        let id = text(line, "share_id");
-        if line["upstream_accepted"] == true && !credited.contains(id) {
-            return Err(Judged::fail(at, format!("share {id} was never credited by the pool")));
-        }
-    }
-    let accepted = shares.iter().filter(|share| matches!(share.answer, Answer::Acked(_))).count();
-    let mut judged = Judged::of(shares.len(), "");
-    judged.detail =
-        format!("{} submitted, {accepted} accepted, {} credited", shares.len(), credited.len());
-    Ok(judged)
+    Ok(Judged::of(count, "results, each delivered or explained"))
 }
 
 fn credited<'a>(record: &Record<'a>) -> BTreeSet<&'a str> {
@@ -150,6 +158,12 @@ pub(super) fn no_double_credit(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(at, format!("share {share_id} was credited twice")));
         }
     }
+    accepted_once(record)?;
+    Ok(Judged::of(credits.len(), "credits, each once"))
+}
+
+/// No share is accepted twice, unless a crash lost the memory of the first time.
+pub(super) fn accepted_once(record: &Record<'_>) -> Judgement {
     let mut accepted = BTreeSet::new();
     for (at, line) in record.events("share_accepted").filter(|(_, line)| is_success(line)) {
         let share_id = text(line, "share_id");
@@ -157,7 +171,7 @@ pub(super) fn no_double_credit(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(at, format!("share {share_id} was accepted twice")));
         }
     }
-    Ok(Judged::of(credits.len(), "credits, each once"))
+    Ok(Judged::of(accepted.len(), "shares, each accepted once"))
 }
 
 /// Each refusal has a reason code, the wire error is the one that the contract maps it to, and a
