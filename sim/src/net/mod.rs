@@ -25,6 +25,7 @@ pub use names::{LinkError, LinkName};
 use link::Moment;
 pub(crate) use names::HostId;
 pub(crate) use socket::HostNet;
+pub(crate) use state::BACKLOG;
 use state::NetState;
 
 /// The network of a world, and the hand that breaks it.

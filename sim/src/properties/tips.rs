@@ -194,7 +194,9 @@ fn is_severed(record: &Record<'_>, miner: u32, until: Duration) -> bool {
     let lived = record.observations.iter().filter(|seen| seen.at >= since && seen.at <= until);
     lived.into_iter().any(|seen| match &seen.what {
         Seen::Step(Action::HalfOpen(link)) => link.touches("miners"),
-        Seen::Step(Action::Crash { host, loss: Loss::PowerLoss }) => host == "gateway",
+        Seen::Step(Action::Crash { host, loss: Loss::PowerLoss | Loss::Replaced }) => {
+            host == "gateway"
+        }
         _ => false,
     })
 }

@@ -197,6 +197,7 @@ impl Programs {
         let crash = match loss {
             Loss::Kill => Crash::KILL,
             Loss::PowerLoss => Crash::POWER_LOSS,
+            Loss::Replaced => Crash::REPLACED,
         };
         for name in hosts_of(host) {
             let host = self.world.host(name);
@@ -208,6 +209,9 @@ impl Programs {
             self.died.retain(|died| died != name);
             host.crash(crash).await;
             self.see(HostSeen::Crashed { host: (*name).to_owned() });
+        }
+        if loss == Loss::Replaced {
+            self.settings.install(&self.world.host("gateway"), &self.world.host("judge"));
         }
     }
 

@@ -295,6 +295,11 @@ impl<'a> Story<'a> {
                 }
             }
             Action::PoolMode(mode) => drop(self.pool_mode.send_replace(*mode)),
+            Action::Backlog { host, connections } => {
+                for machine in self.programs.machines(host) {
+                    machine.set_backlog(*connections as usize);
+                }
+            }
             Action::Crash { host, loss } => self.programs.crash(host, *loss).await,
             Action::Restart { host } => self.programs.restart(host).await?,
             Action::Drain { host } => self.programs.drain(host),
@@ -455,6 +460,12 @@ fn change(world: &World, link: &str, quality: &LinkQuality) -> Result<(), RunErr
         }
         if let Some(bytes_per_second) = quality.bytes_per_second {
             config.bandwidth = Some(bytes_per_second);
+        }
+        if let Some(window) = quality.window {
+            config.window = window as usize;
+        }
+        if let Some(coalesce) = quality.coalesce {
+            config.coalesce = coalesce;
         }
     })?;
     Ok(())

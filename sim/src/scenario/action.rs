@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::kinds::{DiskMode, Hostility, Loss, NodeMode, PoolMode, Tamper, VerifierMode};
 use super::link::Link;
 use super::quantity::{as_text, show_duration};
+use crate::net::BACKLOG;
 
 /// Something done to the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,13 @@ pub enum Action {
         /// By how many milliseconds, either way.
         by_ms: i64,
     },
+    /// A host holds fewer connections that nobody has accepted yet; further ones get no answer.
+    Backlog {
+        /// Which.
+        host: String,
+        /// How many.
+        connections: u32,
+    },
     /// A host dies.
     Crash {
         /// Which.
@@ -137,8 +145,9 @@ pub enum Action {
 
 impl Action {
     /// The names that `do` gives actions, in the order of the alphabet.
-    pub const NAMES: [&'static str; 29] = [
+    pub const NAMES: [&'static str; 30] = [
         "attack",
+        "backlog",
         "clock_jump",
         "competing_tips",
         "corrupt",
@@ -197,6 +206,7 @@ impl Action {
             Self::LoseResendData => "lose_resend_data",
             Self::DiskMode { .. } => "disk_mode",
             Self::ClockJump { .. } => "clock_jump",
+            Self::Backlog { .. } => "backlog",
             Self::Crash { .. } => "crash",
             Self::Restart { .. } => "restart",
             Self::Drain { .. } => "drain",
@@ -226,6 +236,9 @@ impl Action {
             Self::ClockJump { host, by_ms } => {
                 Self::ClockJump { host: host.clone(), by_ms: -by_ms }
             }
+            Self::Backlog { host, .. } => {
+                Self::Backlog { host: host.clone(), connections: BACKLOG as u32 }
+            }
             Self::Crash { host, .. } | Self::Drain { host } => Self::Restart { host: host.clone() },
             _ => return None,
         })
@@ -242,6 +255,7 @@ impl Action {
             Self::Attack { count, .. } => *count == 0,
             Self::Tamper(tamper) => *tamper == Tamper::None,
             Self::DiskMode { mode, .. } => *mode == DiskMode::Ok,
+            Self::Backlog { connections, .. } => *connections >= BACKLOG as u32,
             _ => false,
         }
     }
@@ -269,6 +283,7 @@ impl Action {
         match self {
             Self::DiskMode { host, .. }
             | Self::ClockJump { host, .. }
+            | Self::Backlog { host, .. }
             | Self::Crash { host, .. }
             | Self::Restart { host }
             | Self::Drain { host } => Some(host),
@@ -310,6 +325,10 @@ impl fmt::Display for Action {
             Self::Tamper(tamper) => write!(f, "tamper with {}", tamper.as_str()),
             Self::DiskMode { host, mode } => write!(f, "disk of {host} {}", mode.as_str()),
             Self::ClockJump { host, by_ms } => write!(f, "clock of {host} jumps {by_ms} ms"),
+            Self::Backlog { host, connections } => {
+                write!(f, "backlog of {host} {connections}")
+            }
+            Self::Crash { host, loss: Loss::Replaced } => write!(f, "replace {host}"),
             Self::Crash { host, loss: Loss::Kill } => write!(f, "kill {host}"),
             Self::Crash { host, loss: Loss::PowerLoss } => write!(f, "power loss of {host}"),
             Self::Restart { host } => write!(f, "start {host}"),

@@ -9,6 +9,8 @@ choices! {
         Kill = "kill",
         /// The machine loses power; only what was synced stays.
         PowerLoss = "power_loss",
+        /// The machine is replaced by another, whose disk has nothing but the configuration.
+        Replaced = "replaced",
     }
 }
 

@@ -124,6 +124,10 @@ pub struct LinkQuality {
     pub chunk: Option<Span>,
     /// Bytes a second; none is without limit.
     pub bytes_per_second: Option<u64>,
+    /// Bytes that may be under way and unread before a sender must wait.
+    pub window: Option<u64>,
+    /// Whether a read may return what several writes sent.
+    pub coalesce: Option<bool>,
 }
 
 /// One `[[miners]]` table.

@@ -182,10 +182,16 @@ fn read_link(mut table: Reader<'_>) -> LinkQuality {
     if chunk.is_some_and(|chunk| chunk.low() == 0) {
         table.problem("chunk", "must be at least 1: a read of nothing is the end of the stream");
     }
+    let window = table.count("window");
+    if window == Some(0) {
+        table.problem("window", "must be at least 1: nothing passes a window of 0");
+    }
     let quality = LinkQuality {
         latency: read_latency(&mut table),
         chunk,
         bytes_per_second: table.count("bytes_per_second"),
+        window,
+        coalesce: table.flag("coalesce"),
     };
     table.finish();
     quality

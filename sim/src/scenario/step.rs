@@ -135,7 +135,7 @@ fn action(table: &mut Reader<'_>, does: &str) -> Option<PlannedAction> {
             PlannedAction::Transactions(table.required("count", count)?)
         }
         "find_block" => PlannedAction::FindBlock(table.span("miner").unwrap_or(Span::fixed(0))),
-        "crash" | "restart" | "drain" | "clock_jump" | "disk_mode" => {
+        "backlog" | "crash" | "restart" | "drain" | "clock_jump" | "disk_mode" => {
             Fixed(host_action(table, does)?)
         }
         "verdict_delay" => {
@@ -166,6 +166,11 @@ fn host_action(table: &mut Reader<'_>, does: &str) -> Option<Action> {
     let host = table.parsed("host", |text| known_host(text).map(|()| text.to_owned()));
     let host = table.required("host", host);
     Some(match does {
+        "backlog" => {
+            let connections = table.count("connections");
+            let connections = table.required("connections", connections)?.min(u32::MAX.into());
+            Action::Backlog { connections: connections as u32, host: host? }
+        }
         "crash" => {
             let loss = table.choice("loss", Loss::CHOICES).unwrap_or(Loss::Kill);
             Action::Crash { host: host?, loss }
