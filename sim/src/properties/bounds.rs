@@ -10,6 +10,10 @@ use crate::actors::observe::{HostSeen, NodeSeen, PoolSeen, Seen};
 const STANDING_TASKS: usize = 64;
 /// Tasks that a connection may have.
 const TASKS_A_SOCKET: usize = 4;
+/// Runs of this length must not grow: what leaks a little in a minute shows in a day.
+const LONG_RUN: Duration = Duration::from_secs(3600);
+/// Tasks and sockets that a busy moment may have more than another.
+const FLUCTUATION: usize = 8;
 /// A share that finds no room is told so at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// Shares that become safe within so long come into the queue in no order: each connection hands
@@ -36,8 +40,11 @@ pub(super) fn queue_bounds(record: &Record<'_>) -> Judgement {
     Ok(Judged::of(count, "queues looked at"))
 }
 
-/// No program has more tasks than its connections explain.
+/// No program has more tasks than its connections explain, and in a long run neither grows: the
+/// last quarter has no more of them than the second had, when everything had warmed up.
 pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
+    let end = record.settled_at();
+    let mut second: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut count = 0;
     for seen in record.observations {
         let Seen::Host(HostSeen::Load { host, tasks, sockets }) = &seen.what else { continue };
@@ -45,6 +52,21 @@ pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
         let most = STANDING_TASKS + TASKS_A_SOCKET * sockets;
         if *tasks > most {
             let what = format!("{host} has {tasks} tasks with {sockets} sockets, at most {most}");
+            return Err(Judged::fail(seen.at, what));
+        }
+        if end < LONG_RUN || seen.at < end / 4 {
+            continue;
+        }
+        let before = second.entry(host).or_default();
+        if seen.at < end / 2 {
+            *before = (before.0.max(*tasks), before.1.max(*sockets));
+        } else if seen.at >= end / 4 * 3
+            && (*tasks > before.0 + FLUCTUATION || *sockets > before.1 + FLUCTUATION)
+        {
+            let what = format!(
+                "{host} has grown to {tasks} tasks and {sockets} sockets from {} and {} at most",
+                before.0, before.1
+            );
             return Err(Judged::fail(seen.at, what));
         }
     }
@@ -188,6 +210,18 @@ mod tests {
         let load = |tasks| HostSeen::Load { host: "gateway".to_owned(), tasks, sockets: 10 };
         Story::new().host(load(104)).check(memory_bounded, "pass");
         Story::new().host(load(105)).check(memory_bounded, "105 tasks with 10 sockets");
+    }
+
+    #[test]
+    fn what_grows_over_hours_is_seen() {
+        let load = |tasks| HostSeen::Load { host: "gateway".to_owned(), tasks, sockets: 100 };
+        let story = |last| {
+            let quarter = 900_000;
+            let story = Story::new().host(load(10)).later(quarter).host(load(110)).later(quarter);
+            story.host(load(112)).later(quarter).host(load(last)).later(quarter).settled()
+        };
+        story(118).check(memory_bounded, "pass");
+        story(119).check(memory_bounded, "has grown to 119 tasks");
     }
 
     fn accepted(event_id: &str) -> Value {
