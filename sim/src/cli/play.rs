@@ -87,7 +87,11 @@ fn keep(played: Played, reports: &Path, with_golden: bool) -> Result<(Judged, Pa
         std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     let golden = if with_golden { golden::check(&root(), &report)? } else { Check::NotChecked };
-    Ok((Judged { report, golden }, html))
+    let run = Judged { report, golden };
+    let path = directory.join("junit.xml");
+    std::fs::write(&path, junit::render(std::slice::from_ref(&run)))
+        .with_context(|| path.display().to_string())?;
+    Ok((run, html))
 }
 
 /// Plays every scenario of a request and shows each as `show` puts it.

@@ -49,12 +49,13 @@ impl Judged {
     }
 }
 
-/// Writes `report.json`, `report.html` and `events.ndjson` into `directory`, which is made where
-/// it does not exist. `events` are the gateway's event lines. Returns the path of the HTML file.
+/// Writes `report.json`, `report.html`, `perfetto.json` and `events.ndjson` into `directory`, which
+/// is made where it does not exist. `events` are the gateway's event lines. Returns the path of the HTML file.
 pub fn write(directory: &Path, report: &Report, events: &[String]) -> io::Result<PathBuf> {
     let html = directory.join("report.html");
     files::write(&directory.join("report.json"), &json(report))?;
     files::write(&html, &html::render(report))?;
+    files::write(&directory.join("perfetto.json"), &perfetto::trace(report))?;
     let mut lines = events.join("\n");
     if !lines.is_empty() {
         lines.push('\n');

@@ -10,13 +10,13 @@ const LISTED: usize = 20;
 pub fn sweep_in_words(summary: &Summary) -> String {
     let verdict = if summary.failed == 0 { "PASS" } else { "FAIL" };
     let mut text = format!(
-        "{verdict} sweep of {}: {} seeds in {:.1} s ({:.1} seeds/s on {} threads), {} of them \
+        "{verdict} sweep of {}: {} seeds in {:.1} s ({:.1} seeds/s on {}), {} of them \
          stormy, {} failed\n",
         summary.of,
         count(summary.runs),
         summary.seconds,
         rate(summary),
-        summary.jobs,
+        threads(summary),
         count(summary.storms),
         count(summary.failed)
     );
@@ -53,6 +53,14 @@ pub fn sweep_in_markdown(summary: &Summary, again: u64) -> String {
     }
     text.push_str("```\n");
     text
+}
+
+/// How many threads played.
+pub(super) fn threads(summary: &Summary) -> String {
+    match summary.jobs {
+        1 => "1 thread".to_owned(),
+        jobs => format!("{jobs} threads"),
+    }
 }
 
 /// Seeds a second.

@@ -12,6 +12,9 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 196.0;
 const HEIGHT: f64 = 224.0;
 
+/// A curve of so few points has each of them marked; one of a single point would not be seen.
+const MARKED: usize = 12;
+
 /// Curves by name, in order.
 type Curves<'a> = Vec<(&'a String, &'a Vec<Point>)>;
 
@@ -70,9 +73,25 @@ fn chart(curves: &Curves<'_>, bands: &[timeline::Band], duration_ms: u64) -> Str
             path.join(" ")
         )
         .expect("writing to a String does not fail");
+        if points.len() <= MARKED {
+            mark(&mut svg, points, index % COLOURS, (&x, &y));
+        }
     }
     svg.push_str(CLOSE);
     svg
+}
+
+fn mark(svg: &mut String, points: &[Point], colour: usize, (x, y): (&Scale, &Scale)) {
+    for point in points {
+        let (at, value) = (x.at(point.t_ms as f64), y.at(point.value));
+        let title = format!("{} at {}", number(point.value), seconds(point.t_ms));
+        writeln!(
+            svg,
+            "<circle class=\"f{colour}\" cx=\"{at:.1}\" cy=\"{value:.1}\" r=\"3\">\
+             <title>{title}</title></circle>"
+        )
+        .expect("writing to a String does not fail");
+    }
 }
 
 fn legend(names: &[&str]) -> String {

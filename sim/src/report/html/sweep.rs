@@ -6,12 +6,15 @@ use gateway_core::reason::ReasonCode;
 use verifier_protocol::VerdictCode;
 
 use super::{begin, end, head, section, tables};
+use crate::properties::{ALWAYS, EVENTUALLY};
 use crate::report::markup::{count, escape};
-use crate::report::sweep::rate;
-use crate::sweep::Summary;
+use crate::report::sweep::{rate, threads};
+use crate::sweep::{PropertyTally, ScenarioTally, Summary};
 
 /// The plan of a failure is folded where it has more steps.
 const SHOWN_STEPS: usize = 12;
+/// More scenarios than these have no room beside each other: their families stand for them.
+const SCENARIOS_ACROSS: usize = 24;
 
 /// The whole page.
 pub(in crate::report) fn render(summary: &Summary) -> String {
@@ -24,7 +27,7 @@ pub(in crate::report) fn render(summary: &Summary) -> String {
         ("Seeds", count(summary.runs)),
         ("Stormy", count(summary.storms)),
         ("Seeds a second", format!("{:.1}", rate(summary))),
-        ("Wall time", format!("{:.0} s on {} threads", summary.seconds, summary.jobs)),
+        ("Wall time", format!("{:.0} s on {}", summary.seconds, threads(summary))),
         ("Virtual time", format!("{days:.1} h")),
         ("Shares", count(summary.shares.submitted)),
     ];
@@ -73,9 +76,30 @@ fn failures(summary: &Summary) -> String {
     section("Failures", note, &body)
 }
 
+/// What holds whatever happens, and, folded unless it failed, what scenarios expect of their own
+/// story.
 fn properties(summary: &Summary) -> String {
-    let rows: String = summary
-        .properties
+    let (common, own): (Vec<_>, Vec<_>) = summary.properties.iter().partition(|(name, _)| {
+        ALWAYS.contains(&name.as_str()) || EVENTUALLY.contains(&name.as_str())
+    });
+    let mut body = tallies("property", &common);
+    if !own.is_empty() {
+        let (failed, kept): (Vec<_>, Vec<_>) = own.into_iter().partition(|(_, one)| one.failed > 0);
+        if !failed.is_empty() {
+            body.push_str(&tallies("expected by a scenario", &failed));
+        }
+        body.push_str(&format!(
+            "<details><summary>{} things that single scenarios expect, and that came</summary>\n\
+             {}</details>\n",
+            kept.len(),
+            tallies("expected by a scenario", &kept)
+        ));
+    }
+    section("Properties", "In how many runs each held, failed, or had nothing to speak of.", &body)
+}
+
+fn tallies(of: &str, tallies: &[(&String, &PropertyTally)]) -> String {
+    let rows: String = tallies
         .iter()
         .map(|(name, tally)| {
             let all = (tally.held + tally.failed + tally.idle).max(1) as f64;
@@ -97,26 +121,49 @@ fn properties(summary: &Summary) -> String {
             )
         })
         .collect();
-    let table = format!(
-        "<div class=\"scroll\"><table>\n<tr><th>property</th><th></th><th class=\"num\">held</th>\
+    format!(
+        "<div class=\"scroll\"><table>\n<tr><th>{of}</th><th></th><th class=\"num\">held</th>\
          <th class=\"num\">failed</th><th class=\"num\">not exercised</th></tr>\n{rows}</table></div>\n"
-    );
-    section("Properties", "In how many runs each held, failed, or had nothing to speak of.", &table)
+    )
 }
 
-/// Reason codes down, scenarios across: where each occurred.
+/// A column of the matrix: runs, and in which scenarios each reason code occurred how often.
+#[derive(Default)]
+struct Column<'a> {
+    runs: u64,
+    codes: BTreeMap<&'a str, Vec<(&'a str, u64)>>,
+}
+
+impl<'a> Column<'a> {
+    fn add(&mut self, scenario: &'a str, tally: &'a ScenarioTally) {
+        self.runs += tally.runs;
+        for (code, number) in &tally.reason_codes {
+            self.codes.entry(code).or_default().push((scenario, *number));
+        }
+    }
+}
+
+/// A column for each scenario, or for each family where those would be too many.
+fn columns(summary: &Summary) -> BTreeMap<&str, Column<'_>> {
+    let by_family = summary.scenarios.len() > SCENARIOS_ACROSS;
+    let mut columns: BTreeMap<&str, Column<'_>> = BTreeMap::new();
+    for (scenario, tally) in &summary.scenarios {
+        let family = scenario.split('-').next().unwrap_or(scenario);
+        columns.entry(if by_family { family } else { scenario }).or_default().add(scenario, tally);
+    }
+    columns
+}
+
+/// Reason codes down, scenarios or their families across: where each occurred.
 fn matrix(summary: &Summary) -> String {
-    let scenarios: Vec<&String> = summary.scenarios.keys().collect();
-    let heads: String = scenarios
-        .iter()
+    let columns = columns(summary);
+    let heads: String = columns
+        .keys()
         .map(|name| format!("<th class=\"tilted\"><span>{}</span></th>", escape(name)))
         .collect();
     let mut rows = String::new();
     for code in ReasonCode::ALL.iter().map(|code| code.as_str()) {
-        let cells: String = scenarios
-            .iter()
-            .map(|scenario| cell(summary.scenarios[*scenario].reason_codes.get(code).copied()))
-            .collect();
+        let cells: String = columns.values().map(|column| cell(column.codes.get(code))).collect();
         let total = summary.reason_codes.get(code).copied().unwrap_or(0);
         let class = if total == 0 { " class=\"missing\"" } else { "" };
         rows.push_str(&format!(
@@ -124,10 +171,8 @@ fn matrix(summary: &Summary) -> String {
             count(total)
         ));
     }
-    let runs: String = scenarios
-        .iter()
-        .map(|name| format!("<td class=\"num\">{}</td>", summary.scenarios[*name].runs))
-        .collect();
+    let runs: String =
+        columns.values().map(|one| format!("<td class=\"num\">{}</td>", one.runs)).collect();
     let table = format!(
         "<div class=\"scroll\"><table class=\"matrix\">\n<tr><th></th>{heads}<th class=\"num\">all</th></tr>\n\
          {rows}<tr class=\"foot\"><td>seeds</td>{runs}<td class=\"num\">{}</td></tr>\n</table></div>\n",
@@ -135,17 +180,23 @@ fn matrix(summary: &Summary) -> String {
     );
     let seen = summary.reason_codes.len();
     let note = format!(
-        "Which reason codes of the gateway occurred in which scenario: {seen} of {} did. Darker is \
-         more often; a row without a colour never occurred in this sweep.",
+        "Which reason codes of the gateway occurred in which {}: {seen} of {} did. Darker is more \
+         often, hovering tells where; a row without a colour never occurred in this sweep.",
+        if summary.scenarios.len() > SCENARIOS_ACROSS { "family of scenarios" } else { "scenario" },
         ReasonCode::ALL.len()
     );
     section("Coverage", &note, &table)
 }
 
-fn cell(number: Option<u64>) -> String {
-    let Some(number) = number else { return "<td class=\"cell\"></td>".to_owned() };
-    let shade = 1 + (number.ilog10().min(3));
-    format!("<td class=\"cell h{shade}\" title=\"{}\"></td>", count(number))
+fn cell(occurred: Option<&Vec<(&str, u64)>>) -> String {
+    let Some(occurred) = occurred else { return "<td class=\"cell\"></td>".to_owned() };
+    let number: u64 = occurred.iter().map(|(_, number)| number).sum();
+    let shade = 1 + number.checked_ilog10().unwrap_or(0).min(3);
+    let places: Vec<String> = occurred
+        .iter()
+        .map(|(scenario, number)| format!("{scenario} {}", count(*number)))
+        .collect();
+    format!("<td class=\"cell h{shade}\" title=\"{}\"></td>", escape(&places.join(", ")))
 }
 
 fn faults(summary: &Summary) -> String {
@@ -170,6 +221,20 @@ fn verdicts(summary: &Summary) -> String {
 mod tests {
     use super::super::super::sample;
     use super::*;
+
+    #[test]
+    fn many_scenarios_are_shown_by_their_families() {
+        let tally = || ScenarioTally {
+            runs: 2,
+            reason_codes: BTreeMap::from([("shutdown_drain".to_owned(), 3)]),
+            ..ScenarioTally::default()
+        };
+        let names = (0..40).map(|number| format!("reorg-{number}"));
+        let scenarios = names.chain(["smoke".to_owned()]).map(|name| (name, tally())).collect();
+        let page = render(&Summary { scenarios, ..Summary::default() });
+        assert_eq!(page.matches("class=\"tilted\"").count(), 2, "reorg and smoke");
+        assert!(page.contains("reorg-0 3, reorg-1 3"), "{page}");
+    }
 
     #[test]
     fn a_sweep_is_a_page() {
