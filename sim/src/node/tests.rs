@@ -51,8 +51,8 @@ fn the_embedded_chain_answers_as_a_real_node_does() {
     assert_same(&real, &Story::tell(&mut EmbeddedNode::new(START)));
 }
 
-/// What a story is drawn from, one seed each.
-const DRAWN_STORIES: std::ops::Range<u64> = 1..5;
+/// So many stories are drawn, from the seeds 1 on; `ASSAY_STORIES` draws more.
+const DRAWN_STORIES: u64 = 4;
 
 #[test]
 fn drawn_stories_read_the_same_on_a_real_node() {
@@ -60,7 +60,10 @@ fn drawn_stories_read_the_same_on_a_real_node() {
         eprintln!("SKIPPED: no bitcoind here.\n{}", status());
         return;
     };
-    for seed in DRAWN_STORIES {
+    let stories = std::env::var("ASSAY_STORIES").map_or(DRAWN_STORIES, |count| {
+        count.parse().expect("ASSAY_STORIES is a number of stories")
+    });
+    for seed in 1..=stories {
         println!("the story of seed {seed}");
         let real = Story::tell_drawn(&mut RealNode::start(&found.exe, START).unwrap(), seed);
         assert_same(&real, &Story::tell_drawn(&mut EmbeddedNode::new(START), seed));
@@ -120,6 +123,21 @@ fn a_template_has_parents_before_the_children_that_pay_for_them() {
     let block = script.next_block(node).unwrap();
     assert_eq!(submit(node, &block).unwrap(), Value::Null);
     assert_eq!(node.ask::<Value>("getrawmempool", &json!([])).unwrap(), json!([]));
+}
+
+#[test]
+fn a_waiting_transaction_has_room_for_so_many_children() {
+    let mut node = EmbeddedNode::new(START);
+    let node: &mut dyn Node = &mut node;
+    let mut script = ChainScript::new(SEED, START);
+    // The block that makes the coins is the tip, and goes: what made them waits again.
+    script.premine(node, 101, 60).unwrap();
+    script.reorg(node, 1).unwrap();
+    assert_eq!(node.ask::<Vec<Value>>("getrawmempool", &json!([])).unwrap().len(), 1);
+    // Nothing else can be spent.
+    script.fill_mempool(node, 60).unwrap_err();
+    let waiting: Vec<Value> = node.ask("getrawmempool", &json!([])).unwrap();
+    assert_eq!(waiting.len(), 26, "itself, 24 children, and one more that is small");
 }
 
 #[test]
@@ -214,20 +232,24 @@ impl<'a> Story<'a> {
         story.seen
     }
 
-    /// Mines, spends and reorganises as the seed says, also below the block that made the coins
-    /// which the mempool spends.
+    /// Mines, spends, reorganises and offers good and bad blocks as the seed says; reorganises also
+    /// below the block that made the coins which the mempool spends.
     fn tell_drawn(node: &'a mut dyn Node, seed: u64) -> Vec<(String, Value)> {
-        const STEPS: usize = 16;
+        const STEPS: usize = 24;
         let mut draws = ChaCha8Rng::seed_from_u64(seed);
         let mut story = Self { node, script: ChainScript::new(seed, START), seen: Vec::new() };
         story.script.premine(story.node, 104, 60).unwrap();
         for step in 0..STEPS {
             let count = 1 + draws.next_u32() % 6;
-            let does = match draws.next_u32() % 6 {
+            let does = match draws.next_u32() % 9 {
                 0 => story.script.mine(story.node, count).map(|_| "mine"),
                 1 => story.script.mine_empty(story.node, count).map(|_| "mine empty blocks"),
                 2 => story.script.reorg(story.node, count).map(|_| "reorganise"),
                 3 => story.script.compete(story.node).map(|_| "compete"),
+                4..=6 => {
+                    story.offer(&TAMPERINGS[draws.next_u32() as usize % TAMPERINGS.len()]);
+                    Ok("offer a block")
+                }
                 _ => {
                     // Without coins left there is nothing to spend.
                     drop(story.script.fill_mempool(story.node, count as usize));
@@ -239,6 +261,21 @@ impl<'a> Story<'a> {
             story.look(&format!("step {step}, {does} {count}"));
         }
         story.seen
+    }
+
+    /// Proposes a block that was tampered with, and submits it twice.
+    fn offer(&mut self, (what, tamper): &(&str, Tamper)) {
+        let immature = OutPoint { txid: self.tip_coinbase(), vout: 0 };
+        let mut block = self.script.next_block(self.node).unwrap();
+        if block.txdata.len() < 2 {
+            return; // Most ways to spoil a block spoil a transaction.
+        }
+        tamper(&mut block, immature);
+        self.note(&format!("proposal: {what}"), |node| propose(node, &serialize_hex(&block)));
+        grind(&mut block);
+        for time in ["first", "again"] {
+            self.note(&format!("submit {time}: {what}"), |node| submit(node, &block));
+        }
     }
 
     fn wait_and_fill(&mut self, count: usize) {

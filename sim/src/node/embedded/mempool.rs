@@ -15,6 +15,14 @@ pub(super) const MIN_RELAY_FEE: u64 = 100;
 /// (`-blockmintxfee`).
 const MIN_BLOCK_FEE: u64 = 1;
 
+/// The longest chain of unconfirmed transactions, and the most descendants of one, itself counted
+/// (`-limitancestorcount`, `-limitdescendantcount`).
+const RELATIVES_MAX: usize = 25;
+/// The virtual bytes of either (`-limitancestorsize`, `-limitdescendantsize`).
+const RELATIVES_VSIZE_MAX: usize = 101_000;
+/// One more child, of this size at most, may pay for a parent that has no room for descendants.
+const EXTRA_CHILD_VSIZE_MAX: usize = 10_000;
+
 /// bitcoind's numbers for a transaction that is refused.
 const VERIFY_ERROR: i64 = -25;
 const VERIFY_REJECTED: i64 = -26;
@@ -78,9 +86,35 @@ impl Mempool {
             let reason = "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)";
             return Err(RpcError::new(VERIFY_ERROR, reason));
         }
+        if !self.has_room_for(&waiting) {
+            return Err(RpcError::new(VERIFY_REJECTED, "too-long-mempool-chain"));
+        }
         self.insert(waiting);
         self.updates += 1;
         Ok(txid)
+    }
+
+    /// Whether a transaction and those that it depends on stay within the limits of their kin
+    /// (`CTxMemPool::CalculateMemPoolAncestors`).
+    fn has_room_for(&self, waiting: &Waiting) -> bool {
+        let fits = |ancestors_max, descendants_max, vsize_max| {
+            let chain: usize = self.with_ancestors(waiting).map(Waiting::vsize).sum();
+            let has_room = |ancestor: &Txid| {
+                let is_kin = |other: &&Waiting| {
+                    other.txid == *ancestor || other.ancestors.binary_search(ancestor).is_ok()
+                };
+                let kin = self.iter().filter(is_kin).map(Waiting::vsize);
+                let (count, vsize) =
+                    kin.fold((1, waiting.vsize()), |(count, sum), vsize| (count + 1, sum + vsize));
+                count <= descendants_max && vsize <= vsize_max
+            };
+            waiting.ancestors.len() < ancestors_max
+                && chain <= RELATIVES_VSIZE_MAX
+                && waiting.ancestors.iter().all(has_room)
+        };
+        let vsize_max = RELATIVES_VSIZE_MAX + EXTRA_CHILD_VSIZE_MAX;
+        fits(RELATIVES_MAX, RELATIVES_MAX, RELATIVES_VSIZE_MAX)
+            || waiting.vsize() <= EXTRA_CHILD_VSIZE_MAX && fits(2, RELATIVES_MAX + 1, vsize_max)
     }
 
     fn judge(&self, tx: Transaction, txid: Txid, chain: &Chain) -> Result<Waiting, RpcError> {
@@ -148,15 +182,19 @@ impl Mempool {
     }
 
     /// Follows a new tip: what it holds or contradicts no longer waits, and what left the chain
-    /// waits again where it still may, whatever it pays.
+    /// waits again where it still may, whatever it pays. What waited before keeps its place, however
+    /// many kin came back.
     pub(super) fn follow(&mut self, chain: &Chain, left: Vec<Transaction>) {
         let mut before: Vec<Waiting> = std::mem::take(&mut self.waiting).into_values().collect();
         // What a transaction needs comes before it.
         before.sort_by_key(|waiting| waiting.ancestors.len());
         self.spent.clear();
-        for tx in left.into_iter().chain(before.into_iter().map(|waiting| waiting.tx)) {
+        let (left, before) = (left.into_iter(), before.into_iter().map(|waiting| waiting.tx));
+        for (tx, is_back) in left.map(|tx| (tx, true)).chain(before.map(|tx| (tx, false))) {
             let txid = tx.compute_txid();
-            if let Ok(waiting) = self.judge(tx, txid, chain) {
+            if let Ok(waiting) = self.judge(tx, txid, chain)
+                && (!is_back || self.has_room_for(&waiting))
+            {
                 self.insert(waiting);
             }
         }
