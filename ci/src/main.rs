@@ -38,7 +38,7 @@ enum Verb {
         seconds: u64,
     },
     /// What a night is for: a real node recorded anew, a day in virtual time, a long sweep,
-    /// determinism of every scenario and across optimisation, every seeded bug.
+    /// determinism of every scenario and across optimisation, a certificate, every seeded bug.
     Nightly {
         /// How long the sweep goes on.
         #[arg(long, default_value_t = 120)]

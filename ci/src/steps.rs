@@ -11,6 +11,8 @@ use crate::{mutants, tidy};
 
 /// How long the gate tries each fuzz target.
 const GATE_FUZZ_SECONDS: u64 = 10;
+/// How `sim certify` ends where the machine was too busy to measure.
+const INCONCLUSIVE: i32 = 5;
 
 /// What holds tests: everything but the benches, which Valgrind runs (`cargo ci bench`).
 const TESTED: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
@@ -49,19 +51,22 @@ pub(crate) fn fuzz_smoke(root: &Path, seconds: u64) -> Result<()> {
     run(root, "fuzz targets", &program, &["--seconds", &seconds])
 }
 
-/// Changed bytes of real templates, judged by us and, where there is a node, by its proposal mode.
-fn mutations(root: &Path) -> Result<()> {
-    step("mutated templates", || {
+/// Changed bytes of real templates, judged by us and, where there is a node, by its proposal mode;
+/// and drawn stories of chains, told by the embedded chain and by the node.
+fn differences(root: &Path) -> Result<()> {
+    step("mutated templates and drawn chains", || {
+        let tests = "binary(mutation) or test(drawn_stories)";
         let status = Command::new("cargo")
             .args(["nextest", "run"])
             .args(TESTED)
-            .args(["-E", "binary(mutation)"])
+            .args(["-E", tests])
             .env("ASSAY_MUTATIONS", "10000")
+            .env("ASSAY_STORIES", "100")
             .current_dir(root)
             .status()
             .context("cargo does not start")?;
         if !status.success() {
-            bail!("the mutated templates failed ({status}); ASSAY_MUTATIONS=10000 repeats it");
+            bail!("a difference ({status}); ASSAY_MUTATIONS=10000 ASSAY_STORIES=100 repeats it");
         }
         Ok(())
     })
@@ -96,13 +101,28 @@ pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     sim(root, "determinism across optimisation", &against)?;
     let soak = ["run", "soak", "--node", "embedded"];
     run(root, "a day in virtual time", &release, &soak)?;
-    mutations(root)?;
+    differences(root)?;
     let minutes = minutes.to_string();
     let sweep = ["sweep", "all", "--minutes", &minutes];
     run(root, "the bug base and a long sweep", &release, &sweep)?;
+    certificate(root, &release)?;
     step("seeded bugs", || mutants::run(root, &[]))?;
     println!("ci: the night was quiet, {} s", begun.elapsed().as_secs());
     Ok(())
+}
+
+/// The promises, measured on the real programs. A machine that is too busy to measure has broken
+/// none of them.
+fn certificate(root: &Path, release: &str) -> Result<()> {
+    step("a certificate", || {
+        let status = Command::new(release).arg("certify").current_dir(root).status()?;
+        match status.code() {
+            Some(0) => {}
+            Some(INCONCLUSIVE) => println!("ci: NO CERTIFICATE: this machine was too busy"),
+            _ => bail!("`sim certify` failed ({status})"),
+        }
+        Ok(())
+    })
 }
 
 /// The simulator as it is shipped, with every optimisation.
