@@ -211,7 +211,7 @@ impl Programs {
             self.see(HostSeen::Crashed { host: (*name).to_owned() });
         }
         if loss == Loss::Replaced {
-            self.settings.install(&self.world.host("gateway"), &self.world.host("judge"));
+            self.settings.install(&self.world);
         }
     }
 
