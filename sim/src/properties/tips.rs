@@ -354,8 +354,8 @@ pub(super) fn all_miners_on_tip(record: &Record<'_>) -> Judgement {
 /// Whether every proposal on this tip that has its verdict was rejected, and there was one.
 fn is_refused(record: &Record<'_>, tip: &str) -> bool {
     let mut on_tip = BTreeSet::new();
-    let mut refused = false;
-    for (_, link) in record.link().take_while(|(at, _)| *at <= record.settled_at()) {
+    let (mut refused, settled) = (false, record.settled_at());
+    for (_, link) in record.link().take_while(|(at, _)| *at <= settled) {
         match link {
             LinkSeen::Proposed { proposal_id, connection, prev_hash, .. } if prev_hash == tip => {
                 on_tip.insert((*connection, *proposal_id));
