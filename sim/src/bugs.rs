@@ -35,6 +35,21 @@ pub struct Bug {
     pub shrunk: Plan,
     /// The plan as it was drawn.
     pub expanded: Plan,
+    /// Where `sim replay` finds it.
+    #[serde(skip)]
+    kept: Kept,
+}
+
+/// Where a bug is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// In the bug base of the source tree.
+    #[default]
+    InTheBase,
+    /// In another.
+    In(PathBuf),
+    /// Nowhere: only its seed leads back to it.
+    Nowhere,
 }
 
 /// Why the bug base cannot be used.
@@ -71,6 +86,7 @@ impl Bug {
             found: found.clone(),
             shrunk: plan.clone(),
             expanded: plan.clone(),
+            kept: Kept::InTheBase,
         }
     }
 
@@ -78,6 +94,12 @@ impl Bug {
     #[must_use]
     pub fn shrunk_to(self, plan: Plan, failure: Failure) -> Self {
         Self { shrunk: plan, failure, ..self }
+    }
+
+    /// The same bug, kept somewhere else.
+    #[must_use]
+    pub fn kept(self, kept: Kept) -> Self {
+        Self { kept, ..self }
     }
 
     /// The same bug, failing in another way.
@@ -89,10 +111,16 @@ impl Bug {
     /// The line that tells of it and how to see it again.
     pub fn line(&self) -> String {
         let all = faults(&self.expanded);
-        let (faults, replay) = if self.shrunk == self.expanded {
-            (all.to_string(), format!("{}@{}", self.expanded.seed, self.scenario))
-        } else {
-            (format!("{}/{all} (shrunk)", faults(&self.shrunk)), self.id.clone())
+        let faults = match self.shrunk == self.expanded {
+            true => all.to_string(),
+            false => format!("{}/{all} (shrunk)", faults(&self.shrunk)),
+        };
+        let replay = match &self.kept {
+            Kept::InTheBase if self.shrunk != self.expanded => self.id.clone(),
+            Kept::In(folder) if self.shrunk != self.expanded => {
+                format!("{} --bugs {}", self.id, folder.display())
+            }
+            _ => format!("{}@{}", self.expanded.seed, self.scenario),
         };
         fail_line(&self.failure, self.expanded.seed, &faults, &replay)
     }
@@ -226,8 +254,13 @@ always = "share_join"
         );
         let smaller = bug.expanded.with_faults(bug.expanded.faults[..2].to_vec());
         let failure = bug.failure.clone();
-        let line = bug.shrunk_to(smaller, failure).line();
+        let smaller = bug.shrunk_to(smaller, failure);
+        let line = smaller.line();
         assert!(line.contains(&format!("faults=2/{all} (shrunk)")), "{line}");
         assert!(line.ends_with(&format!("sim replay smoke-{seed}")), "{line}");
+        let elsewhere = Bug { kept: Kept::In("dir".into()), ..smaller.clone() }.line();
+        assert!(elsewhere.ends_with(&format!("sim replay smoke-{seed} --bugs dir")), "{elsewhere}");
+        let lost = Bug { kept: Kept::Nowhere, ..smaller }.line();
+        assert!(lost.ends_with(&format!("sim replay {seed}@smoke")), "{lost}");
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::{FAILED, mutants, root, say};
-use crate::bugs::{self, Bug};
+use crate::bugs::{self, Bug, Kept};
 use crate::mutants::{BUILT_IN, Mutant};
 use crate::report::golden::Check;
 use crate::report::progress::Clock;
@@ -168,10 +168,11 @@ pub(super) fn shrink_run(catalogue: &Catalogue, args: &ShrinkArgs) -> Result<u8>
     });
     let bug =
         bug.unwrap_or_else(|| Bug::new(&case.scenario.name, case.weather, &case.plan, &failure));
-    let bug = bug.shrunk_to(shrunk.plan, shrunk.failure);
+    let kept = args.bugs.clone().map_or(Kept::InTheBase, Kept::In);
+    let bug = bug.shrunk_to(shrunk.plan, shrunk.failure).kept(kept);
     say(format!("\nafter {} runs, this still fails:", shrunk.tried));
     for step in &bug.shrunk.steps {
-        say(format!("  {:>9}  {}", show_duration(step.at), step.action));
+        say(format!("  {:>8.3}s  {}", step.at.as_secs_f64(), step.action));
     }
     say(format!("  {:>9}  {}", "", bug.failure.detail));
     say(format!("kept as {}", bugs::store(&folder, &bug)?.display()));

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::play::processors;
 use super::{FAILED, mutants, root, say};
-use crate::bugs::{self, Bug};
+use crate::bugs::{self, Bug, Kept};
 use crate::mutants::{BUILT_IN, Mutant};
 use crate::report::github::{Annotation, GitHub};
 use crate::report::progress::{Clock, Counter};
@@ -81,6 +81,11 @@ pub(super) fn run(catalogue: &Catalogue, args: &SweepArgs) -> Result<u8> {
     };
     let folder = args.bugs.clone().unwrap_or_else(|| root().join("scenarios").join("bugs"));
     let folder = (!args.no_bugs).then_some(folder);
+    let kept = match (&folder, &args.bugs) {
+        (None, _) => Kept::Nowhere,
+        (Some(_), Some(other)) => Kept::In(other.clone()),
+        (Some(_), None) => Kept::InTheBase,
+    };
     let jobs = args.jobs.unwrap_or_else(processors).max(1);
     let github = GitHub::of_this_process();
     let again = match &folder {
@@ -94,6 +99,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &SweepArgs) -> Result<u8> {
         shrink: args.shrink,
         mutant: args.mutant,
         folder,
+        kept,
         alike: Mutex::default(),
     };
     let summary = sweep.run(&args.scenario, &github)?;
@@ -145,6 +151,7 @@ struct Sweep<'a> {
     shrink: u32,
     mutant: Option<Mutant>,
     folder: Option<PathBuf>,
+    kept: Kept,
     /// How many failures were shrunk, by scenario and property.
     alike: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -197,6 +204,7 @@ impl Sweep<'_> {
         let mut trial = play(&case, &Clock::default());
         let bug = trial.failure.as_ref().map(|failure| {
             let bug = Bug::new(&case.scenario.name, case.weather, &case.plan, failure);
+            let bug = bug.kept(self.kept.clone());
             if !self.is_worth_shrinking(&bug) {
                 return bug;
             }
