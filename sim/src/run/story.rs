@@ -34,8 +34,10 @@ use crate::world::{Crash, EPOCH_UNIX_MS, World};
 
 /// How often the progress display learns of the time.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the load of the programs is written down.
+/// How often the load of the programs is written down, and their pages are read.
 const LOOK: Duration = Duration::from_secs(5);
+/// So many looks are enough: those of a long run are further apart.
+const LOOKS: u32 = 720;
 /// After the end, the last shares reach the pool, and the last events their reader.
 const SETTLING: Duration = Duration::from_secs(3);
 
@@ -76,6 +78,8 @@ struct Story<'a> {
     node_fault: watch::Sender<Fault>,
     node_mode: watch::Sender<NodeMode>,
     attackers: BTreeMap<Hostility, u32>,
+    /// How often the load of the programs is written down.
+    look: Duration,
     /// When the load of the programs is written down next.
     next_look: Duration,
 }
@@ -204,6 +208,7 @@ impl<'a> Story<'a> {
             node_fault,
             node_mode,
             attackers: BTreeMap::new(),
+            look: LOOK.max(plan.duration / LOOKS),
             next_look: LOOK,
         })
     }
@@ -214,10 +219,10 @@ impl<'a> Story<'a> {
         let base = "http://gateway:8080".to_owned();
         let follow = events::follow(env.clone(), base, Some(key), self.recorder.clone());
         env.tasks.spawn("event_reader", follow);
-        let pages = self.page_reader();
+        let (pages, look) = (self.page_reader(), self.look);
         env.tasks.spawn("page_reader", async move {
             loop {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(look).await;
                 pages.read("/metrics").await;
             }
         });
@@ -256,7 +261,7 @@ impl<'a> Story<'a> {
             tokio::time::sleep_until(next.min(at)).await;
             self.programs.supervise().await?;
             if self.recorder.elapsed() >= self.next_look {
-                self.next_look += LOOK;
+                self.next_look += self.look;
                 self.programs.note_load();
             }
             if next >= at {
