@@ -117,21 +117,21 @@ fn seen() -> Seen {
     (skeleton, known, declared)
 }
 
-/// The bytes of a block of which nothing was seen before.
+// The bytes of a block of which nothing was seen before.
 #[library_benchmark]
 #[bench::full(bytes())]
 fn decode(bytes: Vec<u8>) -> Parts {
     Parts::decode(&bytes).expect("a block")
 }
 
-/// What is judged of a block, seen or not.
+// What is judged of a block, seen or not.
 #[library_benchmark]
 #[bench::full(decoded())]
 fn judge((parts, declared): (Parts, Declared)) -> (Derived, Parts) {
     (check_parts(&parts, &declared, &Options::default()).expect("a right block"), parts)
 }
 
-/// A block all of whose transactions were seen before.
+// A block all of whose transactions were seen before.
 #[library_benchmark]
 #[bench::full(seen())]
 fn judge_seen((skeleton, known, declared): Seen) -> (Derived, Parts) {
@@ -140,5 +140,5 @@ fn judge_seen((skeleton, known, declared): Seen) -> (Derived, Parts) {
     (check_parts(&parts, &declared, &Options::default()).expect("a right block"), parts)
 }
 
-library_benchmark_group!(name = consensus, benchmarks = [decode, judge, judge_seen]);
-main!(library_benchmark_groups = consensus);
+library_benchmark_group!(name = full_block, benchmarks = [decode, judge, judge_seen]);
+main!(library_benchmark_groups = full_block);
