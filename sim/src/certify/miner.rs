@@ -27,6 +27,8 @@ const HASHRATE: f32 = 1e6;
 /// How long a miner waits at most before it connects again.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a miner of a flood waits before it looks again whether it may send.
+const FLOOD_PAUSE: Duration = Duration::from_millis(20);
 /// Shares of one miner of a flood that wait for their answers at once.
 const FLOOD_WINDOW: usize = 512;
 
@@ -129,7 +131,9 @@ impl Session<'_> {
     ) -> Result<std::convert::Infallible, String> {
         loop {
             if self.unanswered.len() + burst as usize > FLOOD_WINDOW || !self.load.is_sending() {
-                self.receive(connected).await?;
+                // Nothing need come before it is time to send.
+                let received = tokio::time::timeout(FLOOD_PAUSE, self.receive(connected)).await;
+                received.unwrap_or(Ok(()))?;
                 continue;
             }
             let mut frames = Vec::new();
