@@ -90,8 +90,7 @@ pub(super) async fn flood(mut stage: Stage<'_>, lasting: Duration) -> Result<Fin
     let bound = stage.http().get("/metrics").await.map(|text| memory_bound(&text));
     party.settle(&mut stage).await?;
     let lost = party.crowd.counts().disconnects;
-    stage.say("draining");
-    stage.running.end("gateway").await?;
+    party.drain(&mut stage).await?;
 
     let mut findings = Findings::default();
     judge_latency(&party.crowd, &mut findings);

@@ -62,9 +62,7 @@ pub(super) async fn full_disk(mut stage: Stage<'_>) -> Result<Findings, WalkErro
     works_again(&mut stage, &party).await?;
     tokio::time::sleep(WELL).await;
     party.settle(&mut stage).await?;
-    stage.say("draining");
-    stage.running.end("gateway").await?;
-    let left = stage.recovered()?.unresolved.len();
+    let left = party.drain(&mut stage).await?.1.unresolved.len();
     findings.add("nothing left by the drain", left == 0, format!("{left} shares"));
     account(&party, &mut findings);
     Ok(findings)

@@ -218,18 +218,10 @@ impl Day<'_> {
 
     /// SIGTERM while everyone works, and the account of every share.
     async fn drain(&mut self, findings: &mut Findings) -> Result<(), WalkError> {
-        self.stage.say("draining");
         let crowd = self.party.crowd.clone();
-        let (before, miners, begun) = (crowd.counts(), crowd.at_work(), Instant::now());
-        self.stage.running.end("gateway").await?;
-        let took = begun.elapsed().as_millis();
-        let recovered = self.stage.recovered()?;
-        let newest = recovered.next_seq - 1;
-        let whole = async || match crowd.newest_seq() {
-            seq if seq == newest => Ok(()),
-            seq => Err(format!("{seq} of {newest}")),
-        };
-        self.stage.running.until("the end of the event stream", "verifier", whole).await?;
+        let (before, miners) = (crowd.counts(), crowd.at_work());
+        let (took, recovered) = self.party.drain(&mut self.stage).await?;
+        let took = took.as_millis();
         let told = crowd.events("connection_closed");
         let told = told.iter().filter(|line| line["reason_code"] == "shutdown_drain").count();
         let left = recovered.unresolved.len();

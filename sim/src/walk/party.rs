@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use gateway::log::Recovered;
 use platform::Tasks;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::WalkError;
 use super::crowd::Crowd;
@@ -148,5 +150,25 @@ impl Party {
             told.ok_or_else(|| format!("there are {before}"))
         };
         stage.running.until(&format!("another {name} event"), "gateway", told).await
+    }
+
+    /// SIGTERM, upon which the gateway must end with 0, and the event stream to its end. How long
+    /// the gateway took, and what its log holds.
+    pub(super) async fn drain(
+        &self,
+        stage: &mut Stage<'_>,
+    ) -> Result<(Duration, Recovered), WalkError> {
+        stage.say("draining");
+        let begun = Instant::now();
+        stage.running.end("gateway").await?;
+        let took = begun.elapsed();
+        let recovered = stage.recovered()?;
+        let (crowd, newest) = (self.crowd.clone(), recovered.next_seq - 1);
+        let whole = async || match crowd.newest_seq() {
+            seq if seq == newest => Ok(()),
+            seq => Err(format!("{seq} of {newest}")),
+        };
+        stage.running.until("the end of the event stream", "verifier", whole).await?;
+        Ok((took, recovered))
     }
 }
