@@ -68,6 +68,11 @@ impl Baseline {
         })
     }
 
+    /// Whether counts measured here can stand beside those that it has.
+    pub(super) fn goes_with(&self, here: &Environment) -> bool {
+        self.counts.is_empty() || self.measured_with == *here
+    }
+
     /// Puts new counts in the place of those of these packages.
     pub(super) fn take(&mut self, here: Environment, counts: Counts, packages: &[String]) {
         self.measured_with = here;
@@ -129,7 +134,7 @@ impl Comparison {
             before: baseline.counts.get(name).copied(),
             now: counts.get(name).copied(),
         };
-        let is_elsewhere = baseline.measured_with != *here && !baseline.counts.is_empty();
+        let is_elsewhere = !baseline.goes_with(here);
         Self {
             rows: names.into_iter().map(row).collect(),
             elsewhere: is_elsewhere.then(|| (baseline.measured_with.clone(), here.clone())),

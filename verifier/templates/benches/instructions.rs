@@ -39,5 +39,5 @@ fn parse(answer: String) -> BlockTemplate {
     BlockTemplate::parse(answer.as_bytes()).expect("the answer is whole")
 }
 
-library_benchmark_group!(name = templates, benchmarks = [parse]);
-main!(library_benchmark_groups = templates);
+library_benchmark_group!(name = answers, benchmarks = [parse]);
+main!(library_benchmark_groups = answers);
