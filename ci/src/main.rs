@@ -52,6 +52,13 @@ enum Verb {
     },
     /// Counts the instructions of the hot paths and holds them to the baseline.
     Bench(bench::BenchArgs),
+    /// Other people's programs against the real gateway on a real regtest node: builds them into
+    /// the cache where they are not there yet, which takes half an hour.
+    Interop {
+        /// Instead: the reference pool under the conformance suite; writes reports/pool_sv2.md.
+        #[arg(long)]
+        pool_sv2: bool,
+    },
     /// The rules no compiler checks: dependency graph, sizes, banned text.
     Tidy,
     /// Makes a real regtest node available, or says why there is none.
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Nightly { minutes } => steps::nightly(&root, minutes),
         Verb::Mutants { arguments } => mutants::run(&root, &arguments),
         Verb::Bench(arguments) => bench::run(&root, &arguments),
+        Verb::Interop { pool_sv2 } => steps::interop(&root, pool_sv2),
         Verb::Tidy => tidy::check(&root),
         Verb::Node => steps::node(&root),
     };

@@ -132,6 +132,16 @@ fn optimised(root: &Path) -> Result<String> {
     Ok(target(root)?.join("release/sim"))
 }
 
+/// Other people's programs. It needs the package registry until they are in the cache, and a node.
+pub(crate) fn interop(root: &Path, pool_sv2: bool) -> Result<()> {
+    cargo(root, "build", &["build", "--workspace", "--bins", "--quiet"])?;
+    if pool_sv2 {
+        return sim(root, "the reference pool under the suite", &["interop", "--pool-sv2"]);
+    }
+    sim(root, "real bitcoind", &["node", "install"])?;
+    sim(root, "other people's programs", &["interop"])
+}
+
 /// Makes a real regtest node available. Not having one is loud but no failure of `test`: the
 /// scenarios then run on recorded answers.
 pub(crate) fn node(root: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use conformance::report::{Tally, junit, lines, list, page};
+use conformance::report::{Tally, junit, lines, list, page, table};
 use conformance::{ClientWaits, Hosting, Section, Selection, SuiteError, Target, Waits};
 use platform::Env;
 use sv2_noise::{AuthorityPublicKey, AuthoritySecretKey};
@@ -82,6 +82,9 @@ struct RunArgs {
     /// Write the outcomes there as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write what is not a plain pass there as a Markdown table.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// Cases that run side by side; each has connections of its own.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -134,6 +137,9 @@ struct ServeArgs {
     /// Write the outcomes there as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write what is not a plain pass there as a Markdown table.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     #[command(flatten)]
     selection: SelectionArgs,
 }
@@ -186,7 +192,8 @@ async fn run(env: &Env, args: RunArgs) -> Result<ExitCode> {
     // A reader that goes away, such as `head`, does not end the run.
     let tell = |outcome: &conformance::Outcome| drop(print(&lines(outcome)));
     let outcomes = conformance::run(env, &target, &cases, args.jobs, tell).await;
-    conclude(env, &target.address, outcomes, args.strict, args.junit.as_deref())
+    let files = Files { junit: args.junit, table: args.table };
+    conclude(env, &target.address, outcomes, args.strict, &files)
 }
 
 async fn serve(env: &Env, args: ServeArgs) -> Result<ExitCode> {
@@ -215,7 +222,30 @@ async fn serve(env: &Env, args: ServeArgs) -> Result<ExitCode> {
     let tell = |outcome: &conformance::Outcome| drop(print(&lines(outcome)));
     let outcomes = conformance::serve(env, &hosting, &cases, tell).await;
     let name = format!("the client of {}", hosting.listen);
-    conclude(env, &name, outcomes, args.strict, args.junit.as_deref())
+    let files = Files { junit: args.junit, table: args.table };
+    conclude(env, &name, outcomes, args.strict, &files)
+}
+
+/// Where the outcomes are written.
+struct Files {
+    junit: Option<PathBuf>,
+    table: Option<PathBuf>,
+}
+
+impl Files {
+    fn write(&self, env: &Env, name: &str, outcomes: &[conformance::Outcome]) -> Result<()> {
+        let put = |file: &Path, text: String| {
+            let written = env.storage.write_atomic(file, text.as_bytes());
+            written.with_context(|| format!("cannot write {}", file.display()))
+        };
+        if let Some(file) = &self.junit {
+            put(file, junit(name, outcomes))?;
+        }
+        match &self.table {
+            Some(file) => put(file, table(outcomes)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Tells the numbers, writes the outcomes down, and says how the program ends.
@@ -224,7 +254,7 @@ fn conclude(
     name: &str,
     outcomes: Result<Vec<conformance::Outcome>, SuiteError>,
     strict: bool,
-    file: Option<&Path>,
+    files: &Files,
 ) -> Result<ExitCode> {
     let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
@@ -235,12 +265,7 @@ fn conclude(
     };
     let tally = Tally::of(&outcomes);
     print(&format!("\n{name}: {}\n", tally.in_words()))?;
-    if let Some(file) = file {
-        let xml = junit(name, &outcomes);
-        env.storage
-            .write_atomic(file, xml.as_bytes())
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    files.write(env, name, &outcomes)?;
     if tally.passed + tally.failed + tally.deviating == 0 {
         return Ok(ExitCode::from(NOT_JUDGED));
     }

@@ -6,6 +6,7 @@ pub mod bugs;
 pub mod certify;
 pub mod cli;
 pub mod disk;
+pub mod interop;
 pub mod mutants;
 pub mod net;
 pub mod node;

@@ -9,6 +9,7 @@ mod certify;
 mod check;
 mod coverage;
 mod golden;
+mod interop;
 mod mine;
 mod mutants;
 mod node;
@@ -93,6 +94,8 @@ enum Verb {
     TipLag(TipLagArgs),
     /// Runs the real programs on this machine: finds a block, kills the gateway, counts every share
     Walk(WalkArgs),
+    /// Runs other people's programs against the real gateway, or the reference pool under the suite
+    Interop(interop::InteropArgs),
     /// Loads a gateway with miners on real sockets, and says how fast it is and what it promises
     Certify(certify::CertifyArgs),
 }
@@ -360,6 +363,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Verb::VerifyLoad(args) => verify_load::run(args),
         Verb::TipLag(args) => tip_lag::run(&args),
         Verb::Walk(args) => walk::run(args),
+        Verb::Interop(args) => interop::run(&args),
         Verb::Certify(args) => certify::run(args),
     }
 }

@@ -27,6 +27,7 @@ use serde_json::value::RawValue;
 
 pub use cassette::{CassetteError, Recorder, Recording, Replay};
 pub use embedded::EmbeddedNode;
+pub(crate) use find::cache_folder;
 pub use find::{Found, Origin, find, status};
 pub use real::{RealNode, StartError};
 pub use script::{ChainScript, ScriptError};

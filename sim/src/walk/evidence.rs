@@ -22,7 +22,7 @@ const PROVED: [&str; 5] =
 const UNBROKEN: [&str; 2] = ["every_reject_has_reason", "one_active_prevhash"];
 
 /// Accepted shares whose results are still to come.
-pub(super) fn unresolved(events: &[Observation]) -> usize {
+pub(crate) fn unresolved(events: &[Observation]) -> usize {
     let tally = Tally::of(events);
     tally.accepted.keys().filter(|event_id| !tally.results.contains_key(*event_id)).count()
 }
@@ -101,7 +101,7 @@ fn lines(events: &[Observation]) -> impl Iterator<Item = &Value> {
 
 /// Exactly one result for each accepted share, each of them taken and credited exactly once, and
 /// every number from 1 on in the stream.
-fn tally(seen: &[Observation], events: &[Observation]) -> Result<Shares, WalkError> {
+pub(crate) fn tally(seen: &[Observation], events: &[Observation]) -> Result<Shares, WalkError> {
     for (line, expected) in lines(events).zip(1..) {
         if line["seq"].as_u64() != Some(expected) {
             let what = format!("the event stream has {line} where event {expected} belongs");

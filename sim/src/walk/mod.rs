@@ -11,7 +11,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod crowd;
-mod evidence;
+pub(crate) mod evidence;
 mod findings;
 mod flood;
 mod full_disk;
@@ -19,11 +19,12 @@ mod load;
 mod party;
 pub(crate) mod process;
 mod relay;
+pub(crate) mod scene;
 mod sightings;
 pub(crate) mod site;
-mod stage;
+pub(crate) mod stage;
 mod story;
-mod summary;
+pub(crate) mod summary;
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -183,11 +184,13 @@ pub fn endure(
     })
 }
 
-fn bitcoind(wanted: Option<PathBuf>) -> Result<PathBuf, WalkError> {
+/// The node to run.
+pub(crate) fn bitcoind(wanted: Option<PathBuf>) -> Result<PathBuf, WalkError> {
     wanted.or_else(|| crate::node::find().map(|node| node.exe)).ok_or(WalkError::NoNode)
 }
 
-fn on_this_machine<T>(
+/// Runs a story on real threads, sockets and time; no task of it is left afterwards.
+pub(crate) fn on_this_machine<T>(
     story: impl AsyncFnOnce(platform::Env) -> Result<T, WalkError>,
 ) -> Result<T, WalkError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -57,6 +57,11 @@ impl Programs {
         Err(WalkError::Missing { names: missing.join(", "), folder })
     }
 
+    /// Those of a folder that is known to have them.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Runs one of them in `work` to its end, which must be a good one. What it wrote.
     pub(crate) fn run(
         &self,
@@ -64,13 +69,24 @@ impl Programs {
         arguments: &[&str],
         work: &Path,
     ) -> Result<String, WalkError> {
-        let mut process = self.start(program, arguments, work)?;
-        let failed = |source| WalkError::machine(format!("{program} cannot be watched"), source);
-        let status = process.child.wait().map_err(failed)?;
+        let (process, status) = self.run_to_its_end(program, arguments, work)?;
         if status.success() {
             return Ok(process.log());
         }
         Err(process.ended_badly(status, format!("as `{program} {}`", arguments.join(" "))))
+    }
+
+    /// Runs one of them in `work` to its end, whichever.
+    pub(crate) fn run_to_its_end(
+        &self,
+        program: &'static str,
+        arguments: &[&str],
+        work: &Path,
+    ) -> Result<(Process, ExitStatus), WalkError> {
+        let mut process = self.start(program, arguments, work)?;
+        let failed = |source| WalkError::machine(format!("{program} cannot be watched"), source);
+        let status = process.child.wait().map_err(failed)?;
+        Ok((process, status))
     }
 
     /// Starts one of them in `work`, where its log is written to `<program>.log`.
@@ -218,6 +234,12 @@ impl Running {
         process.map(|process| process.child.id())
     }
 
+    /// Everything that one of them wrote.
+    pub(crate) fn log_of(&self, program: &str) -> String {
+        let process = self.processes.iter().find(|process| process.program == program);
+        process.map(Process::log).unwrap_or_default()
+    }
+
     fn tail_of(&self, program: &str) -> String {
         let process = self.processes.iter().find(|process| process.program == program);
         process.map(Process::tail).unwrap_or_default()
@@ -265,7 +287,7 @@ impl Process {
     }
 
     /// Everything that it wrote.
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -279,7 +301,7 @@ impl Process {
     }
 
     /// It ended with this at a moment when it should not have.
-    fn ended_badly(&self, status: ExitStatus, when: impl Into<String>) -> WalkError {
+    pub(crate) fn ended_badly(&self, status: ExitStatus, when: impl Into<String>) -> WalkError {
         WalkError::Ended { program: self.program, status, when: when.into(), tail: self.tail() }
     }
 }

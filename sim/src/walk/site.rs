@@ -19,9 +19,7 @@ pub(crate) const MINER_PREFIX: &str = "walk-";
 
 /// Where everything of the walk is.
 pub(crate) struct Site {
-    folder: PathBuf,
-    /// Removes the folder; none where it is kept.
-    _temporary: Option<TempDir>,
+    folder: Folder,
     pub(crate) ports: Ports,
     pub(crate) share_secret: SecretString,
 }
@@ -35,23 +33,64 @@ pub(crate) struct Ports {
     pub(crate) templates_http: u16,
     pub(crate) pool: u16,
     pub(crate) relay: u16,
+    /// Of a program between miners and gateway, where there is one.
+    pub(crate) proxy: u16,
 }
 
 impl Ports {
-    /// Held all at once, so that they differ, and then let go for the programs to take.
-    async fn free(env: &Env) -> std::io::Result<Self> {
-        let mut listeners = Vec::new();
-        for _ in 0..7 {
-            listeners.push(env.net.listen("127.0.0.1:0").await?);
-        }
-        let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().port()).collect();
-        let [miners, gateway_http, verifier, verifier_http, templates_http, pool, relay] =
-            ports[..]
-        else {
-            unreachable!("seven were taken")
-        };
-        Ok(Self { miners, gateway_http, verifier, verifier_http, templates_http, pool, relay })
+    async fn free(env: &Env) -> Result<Self, WalkError> {
+        let [miners, gateway_http, verifier, verifier_http, templates_http, pool, relay, proxy] =
+            free_ports(env).await?;
+        Ok(Self {
+            miners,
+            gateway_http,
+            verifier,
+            verifier_http,
+            templates_http,
+            pool,
+            relay,
+            proxy,
+        })
     }
+}
+
+/// Ports of loopback, held all at once, so that they differ, and then let go for programs to take.
+pub(crate) async fn free_ports<const COUNT: usize>(env: &Env) -> Result<[u16; COUNT], WalkError> {
+    let failed = |source| WalkError::machine("free ports cannot be found", source);
+    let mut listeners = Vec::new();
+    for _ in 0..COUNT {
+        listeners.push(env.net.listen("127.0.0.1:0").await.map_err(failed)?);
+    }
+    Ok(std::array::from_fn(|index| listeners[index].local_addr().port()))
+}
+
+/// A folder in the system's temporary one, which goes when this is dropped unless it is kept.
+pub(crate) struct Folder {
+    path: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A fresh folder in the system's temporary one.
+pub(crate) fn folder(keep: bool) -> Result<Folder, WalkError> {
+    let failed = |source| WalkError::machine("a temporary folder cannot be made", source);
+    let temporary = tempfile::Builder::new().prefix("assay-walk-").tempdir().map_err(failed)?;
+    Ok(match keep {
+        true => Folder { path: temporary.keep(), _temporary: None },
+        false => Folder { path: temporary.path().to_owned(), _temporary: Some(temporary) },
+    })
+}
+
+/// Writes a file of a walk's folder.
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<(), WalkError> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)
+        .map_err(|source| WalkError::machine(path.display().to_string(), source))
 }
 
 /// `host:port` on loopback.
@@ -66,31 +105,23 @@ impl Site {
         keep: bool,
         secret: SecretString,
     ) -> Result<Self, WalkError> {
-        let failed = |source| WalkError::machine("a temporary folder cannot be made", source);
-        let temporary = tempfile::Builder::new().prefix("assay-walk-").tempdir().map_err(failed)?;
-        let (folder, temporary) = if keep {
-            (temporary.keep(), None)
-        } else {
-            (temporary.path().to_owned(), Some(temporary))
-        };
-        let ports = Ports::free(env)
-            .await
-            .map_err(|source| WalkError::machine("free ports cannot be found", source))?;
-        Ok(Self { folder, _temporary: temporary, ports, share_secret: secret })
+        let folder = folder(keep)?;
+        let ports = Ports::free(env).await?;
+        Ok(Self { folder, ports, share_secret: secret })
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// The gateway's durable log.
     pub(crate) fn log_directory(&self) -> PathBuf {
-        self.folder.join("gateway-log")
+        self.folder().join("gateway-log")
     }
 
     /// The public key that `gateway gen-keys` wrote into `keys`.
     pub(crate) fn authority(&self) -> Result<AuthorityPublicKey, WalkError> {
-        let path = self.folder.join("keys").join("authority.pub");
+        let path = self.folder().join("keys").join("authority.pub");
         let text = std::fs::read_to_string(&path)
             .map_err(|source| WalkError::machine(path.display().to_string(), source))?;
         text.trim()
@@ -110,16 +141,15 @@ impl Site {
 
     /// Replaces keys of the gateway's configuration by those of `change`, in TOML.
     pub(crate) fn change_gateway(&self, change: &str) -> Result<(), WalkError> {
-        let path = self.folder.join(GATEWAY);
+        let path = self.folder().join(GATEWAY);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| WalkError::machine(path.display().to_string(), source))?;
         self.write(GATEWAY, &changed(&text, change).to_string())
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), WalkError> {
-        let path = self.folder.join(name);
-        std::fs::write(&path, text)
-            .map_err(|source| WalkError::machine(path.display().to_string(), source))
+    /// Writes a file of the walk's folder.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), WalkError> {
+        write(self.folder(), name, text)
     }
 
     fn gateway(&self) -> String {

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use platform::Env;
 use platform::http_client::HttpClient;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -28,13 +29,13 @@ const CHAIN_AGE_S: u64 = 3_600;
 
 /// The real programs and what is around them. Fields are dropped from the top: programs end
 /// before their node, and that before the folder.
-pub(super) struct Stage<'a> {
-    pub(super) running: Running,
-    pub(super) programs: &'a Programs,
-    pub(super) node: RealNode,
-    pub(super) chain: ChainScript,
-    pub(super) site: Site,
-    pub(super) env: Env,
+pub(crate) struct Stage<'a> {
+    pub(crate) running: Running,
+    pub(crate) programs: &'a Programs,
+    pub(crate) node: RealNode,
+    pub(crate) chain: ChainScript,
+    pub(crate) site: Site,
+    pub(crate) env: Env,
     progress: &'a mut dyn FnMut(&str),
     /// What the gateway is started behind.
     wrapper: &'static [&'static str],
@@ -42,7 +43,7 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// The node with its chain, and the folder.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         env: &Env,
         programs: &'a Programs,
         bitcoind: &Path,
@@ -52,27 +53,21 @@ impl<'a> Stage<'a> {
         let mut secret = [0; 16];
         env.rng.fill(&mut secret);
         let site = Site::new(env, keep, SecretString::from(const_hex::encode(secret))).await?;
-        let begins_s = env.wall.unix_ms() / 1000 - CHAIN_AGE_S;
         progress(&format!("starting {}", bitcoind.display()));
-        let mut node = RealNode::start(bitcoind, begins_s)?;
-        let mut chain = ChainScript::new(1, begins_s);
-        chain.premine(&mut node, BLOCKS, TRANSACTIONS)?;
-        // From here on the node goes by the machine's clock, as the programs do.
-        node.call("setmocktime", &json!([0]))?;
-        chain.fill_mempool(&mut node, TRANSACTIONS)?;
+        let (node, chain) = young_chain(env, bitcoind)?;
         let (running, env) = (Running::default(), env.clone());
         Ok(Self { running, programs, node, chain, site, env, progress, wrapper: &[] })
     }
 
     /// Says what happens now.
-    pub(super) fn say(&mut self, step: &str) {
+    pub(crate) fn say(&mut self, step: &str) {
         (self.progress)(step);
     }
 
     /// Keys and configuration, `gateway` in place of keys of the gateway's, and everything but
     /// the gateway.
-    pub(super) async fn prepare(&mut self, gateway: &str) -> Result<(), WalkError> {
-        let height: u32 = self.ask("getblockcount")?;
+    pub(crate) async fn prepare(&mut self, gateway: &str) -> Result<(), WalkError> {
+        let height = self.height()?;
         let (node, url) = (self.node.version().to_owned(), self.node.rpc_url());
         self.say(&format!("{node} at {url}, height {height}"));
         self.make_keys("keys", &[])?;
@@ -88,7 +83,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Has the gateway make keys in a folder of the site.
-    pub(super) fn make_keys(&self, out: &str, more: &[&str]) -> Result<(), WalkError> {
+    pub(crate) fn make_keys(&self, out: &str, more: &[&str]) -> Result<(), WalkError> {
         let miners_at = site::loopback(self.site.ports.miners);
         let mut arguments = vec!["gen-keys", "--out", out, "--address", &miners_at];
         arguments.extend(more);
@@ -96,12 +91,12 @@ impl<'a> Stage<'a> {
     }
 
     /// The gateway meets its limit on the size of files as an error instead of being ended by it.
-    pub(super) fn survive_file_size(&mut self) {
+    pub(crate) fn survive_file_size(&mut self) {
         self.wrapper = &["/bin/sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
     }
 
     /// The time until it was ready.
-    pub(super) async fn start_gateway(&mut self) -> Result<Duration, WalkError> {
+    pub(crate) async fn start_gateway(&mut self) -> Result<Duration, WalkError> {
         self.say("starting gateway");
         let begun = Instant::now();
         let arguments = ["--config", "gateway.toml"];
@@ -120,40 +115,56 @@ impl<'a> Stage<'a> {
     }
 
     /// What the gateway's log holds.
-    pub(super) fn recovered(&self) -> Result<Recovered, WalkError> {
+    pub(crate) fn recovered(&self) -> Result<Recovered, WalkError> {
         recover(self.env.storage.as_ref(), &self.site.log_directory(), 0)
             .map_err(|error| WalkError::Violated(error.to_string()))
     }
 
     /// The base of the gateway's HTTP interface.
-    pub(super) fn gateway_url(&self) -> String {
+    pub(crate) fn gateway_url(&self) -> String {
         format!("http://{}", site::loopback(self.site.ports.gateway_http))
     }
 
-    /// Asks the node.
-    pub(super) fn ask<T: serde::de::DeserializeOwned>(
-        &mut self,
-        method: &str,
-    ) -> Result<T, WalkError> {
+    pub(crate) fn height(&mut self) -> Result<u32, WalkError> {
+        self.ask("getblockcount")
+    }
+
+    /// Asks the node something that takes no parameters.
+    pub(crate) fn ask<T: DeserializeOwned>(&mut self, method: &str) -> Result<T, WalkError> {
         let node: &mut dyn Node = &mut self.node;
         Ok(node.ask(method, &json!([]))?)
     }
 
     /// Asks the gateway.
-    pub(super) fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         Http { client: HttpClient::new(&self.env), base: self.gateway_url() }
     }
 }
 
+/// A node with a short chain and a filled mempool, which goes by the machine's clock.
+pub(crate) fn young_chain(
+    env: &Env,
+    bitcoind: &Path,
+) -> Result<(RealNode, ChainScript), WalkError> {
+    let begins_s = env.wall.unix_ms() / 1000 - CHAIN_AGE_S;
+    let mut node = RealNode::start(bitcoind, begins_s)?;
+    let mut chain = ChainScript::new(1, begins_s);
+    chain.premine(&mut node, BLOCKS, TRANSACTIONS)?;
+    // From here on the node goes by the machine's clock, as the programs do.
+    node.call("setmocktime", &json!([0]))?;
+    chain.fill_mempool(&mut node, TRANSACTIONS)?;
+    Ok((node, chain))
+}
+
 /// The gateway's HTTP interface.
-pub(super) struct Http {
+pub(crate) struct Http {
     client: HttpClient,
     base: String,
 }
 
 impl Http {
     /// What it answers, whatever the status, as text.
-    pub(super) async fn get(&self, path: &str) -> Result<String, String> {
+    pub(crate) async fn get(&self, path: &str) -> Result<String, String> {
         let request = Request::get(format!("{}{path}", self.base))
             .body(Full::new(Bytes::new()))
             .expect("the request is well formed");
@@ -163,7 +174,7 @@ impl Http {
     }
 
     /// The same as JSON.
-    pub(super) async fn get_json(&self, path: &str) -> Result<Value, String> {
+    pub(crate) async fn get_json(&self, path: &str) -> Result<Value, String> {
         let text = self.get(path).await?;
         serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
     }

@@ -7,19 +7,18 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::scene::Scene;
 use super::sightings::{
     Answers, all, count_in, is_accepted, is_block_found, is_drained, is_tip, seq, switch_time,
 };
 use super::site;
 use super::stage::Stage;
 use super::summary::{BlockFound, Crash, Shares, Summary, Timings};
-use super::{WalkError, evidence, relay};
-use crate::actors::events;
+use super::{WalkError, evidence};
 use crate::actors::miner::{self, MinerConfig, Pace};
-use crate::actors::observe::{HostSeen, MinerSeen, PoolSeen, Recorder, Seen};
-use crate::actors::pool::{self, Ledger, PoolConfig};
+use crate::actors::observe::{HostSeen, MinerSeen, PoolSeen, Seen};
 use crate::node::Node;
-use crate::scenario::{Behaviour, PoolMode};
+use crate::scenario::Behaviour;
 
 /// How many miners there are.
 pub(super) const MINERS: u32 = 4;
@@ -52,8 +51,8 @@ pub(super) async fn walk(stage: Stage<'_>, keep: bool) -> Result<Summary, WalkEr
     let shares = story.account()?;
     let timings =
         Timings { ready, block: block_after, switch, restart, drain, total: begun.elapsed() };
-    let node = story.stage.node.version().to_owned();
-    let folder = keep.then(|| story.stage.site.folder().to_owned());
+    let node = story.scene.stage.node.version().to_owned();
+    let folder = keep.then(|| story.scene.stage.site.folder().to_owned());
     Ok(Summary { node, block, crash, shares, miners_drained, timings, folder })
 }
 
@@ -91,86 +90,36 @@ pub(super) async fn judge(mut stage: Stage<'_>) -> Result<String, WalkError> {
     Ok(told)
 }
 
-/// What there is while the walk goes on.
+/// The walk as it goes on.
 struct Story<'a> {
-    stage: Stage<'a>,
-    /// What miners and pool see, and what programs wrote in the end.
-    recorder: Recorder,
-    /// The event stream of the gateway that runs, from event 1.
-    stream: Recorder,
+    scene: Scene<'a>,
     /// Whether miners send shares.
     working: watch::Sender<bool>,
     block_wanted: watch::Sender<u32>,
-    /// Whether the pool's answers are held back.
-    hold: watch::Sender<bool>,
-    _pool_mode: watch::Sender<PoolMode>,
 }
 
 impl<'a> Story<'a> {
-    /// The stage, and a pool that listens.
     fn begin(stage: Stage<'a>) -> Self {
-        let (hold, held) = watch::channel(false);
-        let (pool_mode, mode) = watch::channel(PoolMode::Ok);
-        let story = Self {
-            stage,
-            recorder: Recorder::new(),
-            stream: Recorder::new(),
-            working: watch::Sender::new(false),
-            block_wanted: watch::Sender::new(0),
-            hold,
-            _pool_mode: pool_mode,
-        };
-        story.open_pool(mode, held);
-        story
-    }
-
-    fn open_pool(&self, mode: watch::Receiver<PoolMode>, held: watch::Receiver<bool>) {
-        let listen = site::loopback(self.stage.site.ports.pool);
-        let config = PoolConfig {
-            listen: listen.clone(),
-            secret: self.stage.site.share_secret.clone(),
-            mode,
-        };
-        let pool =
-            pool::serve(self.stage.env.clone(), config, Ledger::default(), self.recorder.clone());
-        let relay_port = site::loopback(self.stage.site.ports.relay);
-        let relay = relay::serve(self.stage.env.clone(), relay_port, listen, held);
-        drop(self.stage.env.tasks.spawn("pool", async move {
-            tokio::select! {
-                biased;
-                ended = pool => tracing::error!(?ended, "the pool does not listen"),
-                ended = relay => tracing::error!(?ended, "the relay does not listen"),
-            }
-        }));
+        let (working, block_wanted) = (watch::Sender::new(false), watch::Sender::new(0));
+        Self { scene: Scene::open(stage), working, block_wanted }
     }
 
     /// Everything, with the miners. The time until the gateway was ready.
     async fn start(&mut self) -> Result<Duration, WalkError> {
-        self.stage.prepare("").await?;
-        let took = self.start_gateway().await?;
+        let took = self.scene.start_programs("").await?;
         self.start_miners()?;
         Ok(took)
     }
 
-    /// The time until it was ready. Its event stream is read anew from the first event.
-    async fn start_gateway(&mut self) -> Result<Duration, WalkError> {
-        let took = self.stage.start_gateway().await?;
-        self.stream = Recorder::new();
-        let (env, base) = (self.stage.env.clone(), self.stage.gateway_url());
-        let follow = events::follow(env, base, None, self.stream.clone());
-        drop(self.stage.env.tasks.spawn("event_reader", follow));
-        Ok(took)
-    }
-
     fn start_miners(&self) -> Result<(), WalkError> {
-        let authority = self.stage.site.authority()?;
+        let authority = self.scene.stage.site.authority()?;
         let idle = watch::Sender::new(0);
         for index in 0..MINERS {
             let finder = if index == 0 { &self.block_wanted } else { &idle };
             let config = MinerConfig {
                 kind: crate::scenario::MinerKind::Standard,
                 index,
-                address: site::loopback(self.stage.site.ports.miners),
+                address: site::loopback(self.scene.stage.site.ports.miners),
                 authority: Some(authority),
                 identity: format!("{}{index}", site::MINER_PREFIX),
                 hashrate: HASHRATE,
@@ -179,61 +128,66 @@ impl<'a> Story<'a> {
                 working: self.working.subscribe(),
                 blocks_wanted: finder.subscribe(),
             };
-            let mine = miner::mine(self.stage.env.clone(), config, self.recorder.clone());
-            drop(self.stage.env.tasks.spawn("miner", mine));
+            let mine =
+                miner::mine(self.scene.stage.env.clone(), config, self.scene.recorder.clone());
+            drop(self.scene.stage.env.tasks.spawn("miner", mine));
         }
         Ok(())
     }
 
     /// Miner 0 finds a block: how long until the node had it, and until all miners were on it.
     async fn find_block(&mut self) -> Result<(BlockFound, Duration, Duration), WalkError> {
-        let height_before = self.stage.ask("getblockcount")?;
-        let tip: String = self.stage.ask("getbestblockhash")?;
+        let height_before = self.scene.stage.ask("getblockcount")?;
+        let tip: String = self.scene.stage.ask("getbestblockhash")?;
         self.wait_for_tip(&tip).await?;
-        self.stage.say("a miner looks for a block");
+        self.scene.stage.say("a miner looks for a block");
         let asked = Instant::now();
         self.block_wanted.send_modify(|wanted| *wanted += 1);
-        let node: &mut dyn Node = &mut self.stage.node;
+        let node: &mut dyn Node = &mut self.scene.stage.node;
         let grown = async || match node.ask::<u32>("getblockcount", &json!([])) {
             Ok(height) if height > height_before => Ok(height),
             Ok(height) => Err(format!("it is {height}")),
             Err(error) => Err(error.to_string()),
         };
         let height_after =
-            self.stage.running.until("getblockcount to go up", "gateway", grown).await?;
+            self.scene.stage.running.until("getblockcount to go up", "gateway", grown).await?;
         let found = asked.elapsed();
         if height_after != height_before + 1 {
             let what = format!("one block took the chain from {height_before} to {height_after}");
             return Err(WalkError::Violated(what));
         }
-        let hash: String = self.stage.ask("getbestblockhash")?;
-        let stream = self.stream.clone();
+        let hash: String = self.scene.stage.ask("getbestblockhash")?;
+        let stream = self.scene.stream.clone();
         let told = async || match stream.count(|seen| is_block_found(seen, &hash)) {
             0 => Err("there is none".to_owned()),
             _ => Ok(()),
         };
-        self.stage.running.until(&format!("block_found of {hash}"), "gateway", told).await?;
+        self.scene.stage.running.until(&format!("block_found of {hash}"), "gateway", told).await?;
         self.wait_for_tip(&hash).await?;
-        self.stage.say(&format!("block {hash} at height {height_after}"));
-        let switch = switch_time(&self.recorder.observations(), &hash);
+        self.scene.stage.say(&format!("block {hash} at height {height_after}"));
+        let switch = switch_time(&self.scene.recorder.observations(), &hash);
         Ok((BlockFound { hash, height_before, height_after }, found, switch))
     }
 
     async fn wait_for_tip(&mut self, tip: &str) -> Result<(), WalkError> {
-        let recorder = self.recorder.clone();
+        let recorder = self.scene.recorder.clone();
         let on_it = async || {
             let is_tip = |seen: &MinerSeen| is_tip(seen, tip);
             all(count_in(&recorder.observations(), is_tip), "miners are")
         };
-        self.stage.running.until(&format!("all miners to be on tip {tip}"), "gateway", on_it).await
+        self.scene
+            .stage
+            .running
+            .until(&format!("all miners to be on tip {tip}"), "gateway", on_it)
+            .await
     }
 
     /// The gateway is killed while many shares wait for the pool's answer.
     async fn crash(&mut self) -> Result<Crash, WalkError> {
-        self.stage.say("shares flow, and the pool's answers are late");
-        self.hold.send_replace(true);
+        self.scene.stage.say("shares flow, and the pool's answers are late");
+        self.scene.hold.send_replace(true);
         self.working.send_replace(true);
-        let (recorder, stream) = (self.recorder.clone(), self.stream.clone());
+        let (recorder, stream) = (self.scene.recorder.clone(), self.scene.stream.clone());
         let enough = async || {
             let waiting = evidence::unresolved(&stream.observations());
             let delivered =
@@ -243,42 +197,46 @@ impl<'a> Story<'a> {
             }
             Err(format!("{waiting} wait, {delivered} are at the pool"))
         };
-        self.stage.running.until("shares in flight", "gateway", enough).await?;
-        self.stage.running.kill("gateway")?;
-        self.recorder.record(Seen::Host(HostSeen::Crashed { host: "gateway".to_owned() }));
+        self.scene.stage.running.until("shares in flight", "gateway", enough).await?;
+        self.scene.stage.running.kill("gateway")?;
+        self.scene.recorder.record(Seen::Host(HostSeen::Crashed { host: "gateway".to_owned() }));
         let closed = async || {
             let closed = |seen: &MinerSeen| matches!(seen, MinerSeen::Closed { .. });
             all(count_in(&recorder.observations(), closed), "miners have seen it")
         };
-        self.stage
+        self.scene
+            .stage
             .running
             .until("miners to see their connections break", "gateway", closed)
             .await?;
         let crash = Crash {
-            in_flight: self.stage.recovered()?.unresolved.len(),
-            unanswered: Answers::of(&self.recorder).open(),
+            in_flight: self.scene.stage.recovered()?.unresolved.len(),
+            unanswered: Answers::of(&self.scene.recorder).open(),
         };
         if crash.in_flight == 0 {
             let what = "every share had its result when the gateway was killed".to_owned();
             return Err(WalkError::Violated(what));
         }
         let Crash { in_flight, unanswered } = crash;
-        self.stage.say(&format!("kill -9 with {in_flight} in flight, {unanswered} unanswered"));
+        self.scene
+            .stage
+            .say(&format!("kill -9 with {in_flight} in flight, {unanswered} unanswered"));
         Ok(crash)
     }
 
     /// The same gateway on the same log, with the pool answering again.
     async fn start_again(&mut self) -> Result<Duration, WalkError> {
-        self.hold.send_replace(false);
-        let recorder = self.recorder.clone();
+        self.scene.hold.send_replace(false);
+        let recorder = self.scene.recorder.clone();
         let before = recorder.observations().len();
-        let took = self.start_gateway().await?;
+        let took = self.scene.start_gateway().await?;
         let again = async || {
             let since = recorder.observations().split_off(before);
             let acked = |seen: &MinerSeen| matches!(seen, MinerSeen::Acked { .. });
             all(count_in(&since, acked), "miners have one")
         };
-        self.stage
+        self.scene
+            .stage
             .running
             .until("an acknowledged share for every miner after the restart", "gateway", again)
             .await?;
@@ -287,9 +245,9 @@ impl<'a> Story<'a> {
 
     /// Miners stop, and every share reaches its end.
     async fn settle(&mut self, crash: &Crash) -> Result<(), WalkError> {
-        self.stage.say("waiting for every share's result");
+        self.scene.stage.say("waiting for every share's result");
         self.working.send_replace(false);
-        let (recorder, stream) = (self.recorder.clone(), self.stream.clone());
+        let (recorder, stream) = (self.scene.recorder.clone(), self.scene.stream.clone());
         let settled = async || {
             let answers = Answers::of(&recorder);
             let events = stream.observations();
@@ -301,50 +259,54 @@ impl<'a> Story<'a> {
             }
             Err(format!("{open} have no answer, {unresolved} of {told} accepted no result"))
         };
-        self.stage.running.until("every share's result", "gateway", settled).await?;
-        self.recorder.record(Seen::Settled);
+        self.scene.stage.running.until("every share's result", "gateway", settled).await?;
+        self.scene.recorder.record(Seen::Settled);
         Ok(())
     }
 
     /// SIGTERM for everything, the gateway first. How long that took it, and how many miners it
     /// told.
     async fn drain(&mut self) -> Result<(Duration, usize), WalkError> {
-        self.stage.say("draining");
+        self.scene.stage.say("draining");
         let begun = Instant::now();
-        let log = self.stage.running.end("gateway").await?;
+        let log = self.scene.stage.running.end("gateway").await?;
         let took = begun.elapsed();
         self.show("gateway", log);
-        let recovered = self.stage.recovered()?;
+        let recovered = self.scene.stage.recovered()?;
         let newest = recovered.next_seq - 1;
         if !recovered.unresolved.is_empty() {
             let what = format!("{} shares were left by the drain", recovered.unresolved.len());
             return Err(WalkError::Violated(what));
         }
-        let stream = self.stream.clone();
+        let stream = self.scene.stream.clone();
         let whole = async || {
             let last = stream.observations().iter().filter_map(|seen| seq(&seen.what)).max();
             if last == Some(newest) { Ok(()) } else { Err(format!("{last:?} of {newest}")) }
         };
-        self.stage.running.until("the end of the event stream", "verifier", whole).await?;
+        self.scene.stage.running.until("the end of the event stream", "verifier", whole).await?;
         let drained = stream.count(is_drained);
         if drained != MINERS as usize {
             let what = format!("{drained} of {MINERS} miners were closed with shutdown_drain");
             return Err(WalkError::Violated(what));
         }
         for program in ["template-manager", "verifier"] {
-            let log = self.stage.running.end(program).await?;
+            let log = self.scene.stage.running.end(program).await?;
             self.show(program, log);
         }
         Ok((took, drained))
     }
 
     fn show(&self, program: &str, text: String) {
-        self.recorder.record(Seen::Output { source: format!("the log of {program}"), text });
+        self.scene.recorder.record(Seen::Output { source: format!("the log of {program}"), text });
     }
 
     fn account(&self) -> Result<Shares, WalkError> {
-        let secrets = vec![self.stage.site.share_secret.expose_secret().to_owned()];
+        let secrets = vec![self.scene.stage.site.share_secret.expose_secret().to_owned()];
         let setting = evidence::setting(MINERS, secrets);
-        evidence::account(self.recorder.observations(), &self.stream.observations(), &setting)
+        evidence::account(
+            self.scene.recorder.observations(),
+            &self.scene.stream.observations(),
+            &setting,
+        )
     }
 }

@@ -1,0 +1,109 @@
+//! Other people's programs against the real gateway, and the reference pool under our suite.
+//!
+//! `translator_sv2` and `mining_device` are what a pool's users run; both come from the Rust
+//! package registry by name and version. They meet the gateway as the walk sets it up: real
+//! processes, real sockets, a regtest bitcoind, a pool that checks every share. In front of the
+//! translator stand Stratum V1 miners of ours, which know the `share_id` of what they send, so
+//! that each share is followed from a V1 `mining.submit` to the pool's credit.
+//!
+//! This module drives the real machine on purpose, so it uses what the simulated world forbids.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod accounts;
+mod device;
+mod install;
+mod pool;
+mod sv1;
+mod table;
+mod template_provider;
+mod translator;
+
+use std::path::{Path, PathBuf};
+
+use platform::Env;
+
+use crate::walk::process::Programs;
+use crate::walk::scene::Scene;
+use crate::walk::stage::Stage;
+use crate::walk::{self, WalkError};
+
+pub use install::{MINING_DEVICE, POOL, Published, TRANSLATOR, ensure};
+pub use pool::{Judged, judge_pool};
+pub use table::{Row, Table};
+
+/// How the programs are run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The folder of the gateway and its companions; the running program's own without it.
+    pub programs: Option<PathBuf>,
+    /// The bitcoind to run; the one that [`crate::node::find`] finds without it.
+    pub bitcoind: Option<PathBuf>,
+    /// Whether configuration and logs stay on disk afterwards.
+    pub keep: bool,
+}
+
+/// Why nothing can be said about other people's programs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InteropError {
+    /// There is no folder to build programs into.
+    #[error("none of ASSAY_CACHE, XDG_CACHE_HOME and HOME is set; set ASSAY_CACHE to a folder")]
+    NoCache,
+    /// A program cannot be had here.
+    #[error(
+        "{package} {version} cannot be installed: {reason} (it needs cmake, a C compiler, \
+         capnproto and the package registry); `cargo install {package} --version {version} \
+         --locked` shows it alone"
+    )]
+    NotInstalled {
+        /// The package.
+        package: &'static str,
+        /// Its version.
+        version: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The gateway's own world could not be set up.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+}
+
+/// Runs every trial, a minute and a half, and tells `progress` each step as it begins. Whatever
+/// happens, no process is left behind.
+///
+/// # Errors
+/// When nothing can be tried; what is tried and fails is in the table.
+pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Table, InteropError> {
+    let folder = ensure(&[MINING_DEVICE, TRANSLATOR], progress)?;
+    let ours = Programs::find(options.programs.as_deref(), false)?;
+    let theirs = Programs::at(folder);
+    let bitcoind = walk::bitcoind(options.bitcoind.clone())?;
+    let keep = options.keep;
+    let table = walk::on_this_machine(async |env| {
+        let mut table = Table::default();
+        for setup in translator::SETUPS {
+            let scene = set(&env, &ours, &bitcoind, keep, setup.group_addressing, progress).await?;
+            translator::tried(scene, &theirs, setup, &mut table).await;
+        }
+        let scene = set(&env, &ours, &bitcoind, keep, true, progress).await?;
+        device::tried(scene, &theirs, &mut table).await;
+        Ok(table)
+    })?;
+    Ok(table)
+}
+
+/// The gateway and everything around it, ready for miners.
+async fn set<'a>(
+    env: &Env,
+    ours: &'a Programs,
+    bitcoind: &Path,
+    keep: bool,
+    group_addressing: bool,
+    progress: &'a mut dyn FnMut(&str),
+) -> Result<Scene<'a>, WalkError> {
+    let stage = Stage::begin(env, ours, bitcoind, keep, progress).await?;
+    let mut scene = Scene::open(stage);
+    let addressing = if group_addressing { "group" } else { "channel" };
+    scene.start_programs(&format!("[gateway]\njob_addressing = \"{addressing}\"\n")).await?;
+    Ok(scene)
+}
