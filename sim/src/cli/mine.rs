@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{FAILED, MineArgs, say};
 use crate::actors::miner::{MinerConfig, Pace, mine};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, Profile};
 
 /// How often what was seen is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,6 +39,7 @@ async fn until_done(args: MineArgs) -> Result<u8> {
             hashrate: 1.0,
             pace: Pace::Every(Duration::from_millis(args.interval_ms)),
             behaviour: Behaviour::Honest,
+            profile: Profile::Assay,
             working: working.subscribe(),
             blocks_wanted: wanted.subscribe(),
         };

@@ -242,6 +242,7 @@ impl<'a> Story<'a> {
                 hashrate: miner.hashrate,
                 pace: Pace::Every(miner.share_interval),
                 behaviour: miner.behaviour,
+                profile: miner.profile,
                 working: self.working.subscribe(),
                 blocks_wanted,
             };

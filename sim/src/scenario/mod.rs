@@ -143,6 +143,8 @@ pub struct MinerGroup {
     pub share_interval: TimeSpan,
     /// What they do.
     pub behaviour: Behaviour,
+    /// Which real device or proxy they are like.
+    pub profile: Profile,
     /// When they first connect.
     pub start: TimeSpan,
 }
@@ -182,5 +184,40 @@ choices! {
         OldJob = "old_job",
         /// Takes turns between all of these but the last two.
         Everything = "everything",
+    }
+}
+
+choices! {
+    /// Which real device or proxy a miner is like: what it says of itself, what it asks for, and
+    /// what it would not survive.
+    Profile {
+        /// None: the bench's own.
+        Assay = "assay",
+        /// ESP-Miner, the firmware of Bitaxe: eight job slots, and its answers in turn.
+        Bitaxe = "bitaxe",
+        /// The reference implementation's CPU miner, which panics on whatever it does not expect.
+        MiningDevice = "mining_device",
+        /// The reference implementation's Stratum V1 proxy.
+        Translator = "translator",
+        /// Firmware as Braiins published it: no flags, answers in turn.
+        Braiins = "braiins",
+        /// A job declarator's client: asks for work selection, and does without where it is told to.
+        Jdc = "jdc",
+    }
+}
+
+impl Profile {
+    /// The kind of channel that it opens, where it opens only one.
+    pub fn only_kind(self) -> Option<MinerKind> {
+        match self {
+            Self::Assay | Self::Bitaxe => None,
+            Self::MiningDevice | Self::Braiins => Some(MinerKind::Standard),
+            Self::Translator | Self::Jdc => Some(MinerKind::Extended),
+        }
+    }
+
+    /// For plans, which name a profile only where there is one.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::Assay
     }
 }

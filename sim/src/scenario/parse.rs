@@ -10,7 +10,7 @@ use super::quantity::{Latency, Span, TimeSpan, duration, hashrate};
 use super::reader::{Problem, Reader, unknown};
 use super::{
     Behaviour, Chaos, Expect, Link, LinkQuality, MinerGroup, MinerKind, NodeChoice, PlannedEvent,
-    Scenario, Sim,
+    Profile, Scenario, Sim,
 };
 
 /// The version of the schema of scenario files.
@@ -274,14 +274,20 @@ fn read_group(mut table: Reader<'_>) -> MinerGroup {
     if count.is_some_and(|count| count.high() > MAX_MINERS) {
         table.problem("count", format!("is over {MAX_MINERS}"));
     }
+    let profile = table.choice("profile", Profile::CHOICES).unwrap_or(Profile::Assay);
+    let kind = kind.unwrap_or(MinerKind::Standard);
+    if profile.only_kind().is_some_and(|only| only != kind) {
+        table.problem("profile", "opens channels of another kind");
+    }
     let group = MinerGroup {
-        kind: kind.unwrap_or(MinerKind::Standard),
+        kind,
         count,
         hashrate: table.parsed("hashrate", hashrate).unwrap_or(1e14),
         share_interval: table
             .times("share_interval")
             .unwrap_or(TimeSpan::fixed(Duration::from_secs(1))),
         behaviour: table.choice("behaviour", Behaviour::CHOICES).unwrap_or(Behaviour::Honest),
+        profile,
         start: table.times("start").unwrap_or(TimeSpan::fixed(Duration::from_millis(500))),
     };
     table.finish();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::draw::Draws;
 use super::event::schedule;
 use super::quantity::{Span, as_text, show_duration};
-use super::{Behaviour, Event, MinerKind, Scenario, Step};
+use super::{Behaviour, Event, MinerKind, Profile, Scenario, Step};
 
 /// A scenario with every choice made.
 ///
@@ -52,9 +52,16 @@ pub struct Miner {
     pub share_interval: Duration,
     /// What it does.
     pub behaviour: Behaviour,
+    /// Which real device or proxy it is like.
+    #[serde(default = "no_profile", skip_serializing_if = "Profile::is_none")]
+    pub profile: Profile,
     /// When it first connects.
     #[serde(with = "as_text")]
     pub start: Duration,
+}
+
+fn no_profile() -> Profile {
+    Profile::Assay
 }
 
 /// The number of miners of a file that names none.
@@ -110,6 +117,7 @@ impl Scenario {
                     hashrate: group.hashrate,
                     share_interval: group.share_interval.draw(draws),
                     behaviour: group.behaviour,
+                    profile: group.profile,
                     start: group.start.draw(draws),
                 });
             }
@@ -149,6 +157,12 @@ impl Plan {
             let count = self.miners.iter().filter(|miner| miner.behaviour == *behaviour).count();
             if count > 0 {
                 echo(format!("miners.{name}"), count.to_string());
+            }
+        }
+        for (name, profile) in Profile::CHOICES.iter().filter(|(_, profile)| !profile.is_none()) {
+            let count = self.miners.iter().filter(|miner| miner.profile == *profile).count();
+            if count > 0 {
+                echo(format!("miners.profile.{name}"), count.to_string());
             }
         }
         for (index, Step { at, action }) in self.steps.iter().enumerate() {

@@ -18,7 +18,7 @@ use super::{WalkError, evidence};
 use crate::actors::miner::{self, MinerConfig, Pace};
 use crate::actors::observe::{HostSeen, MinerSeen, PoolSeen, Seen};
 use crate::node::Node;
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, Profile};
 
 /// How many miners there are.
 pub(super) const MINERS: u32 = 4;
@@ -125,6 +125,7 @@ impl<'a> Story<'a> {
                 hashrate: HASHRATE,
                 pace: Pace::Every(SHARE_INTERVAL),
                 behaviour: Behaviour::Honest,
+                profile: Profile::Assay,
                 working: self.working.subscribe(),
                 blocks_wanted: finder.subscribe(),
             };

@@ -6,6 +6,7 @@
 
 pub(crate) mod connection;
 pub mod hostile;
+mod persona;
 mod session;
 pub(crate) mod work;
 
@@ -16,7 +17,8 @@ use sv2_noise::AuthorityPublicKey;
 use tokio::sync::watch;
 
 use super::observe::{MinerSeen, Recorder, Seen};
-use crate::scenario::{Behaviour, MinerKind};
+use crate::scenario::{Behaviour, MinerKind, Profile};
+use persona::Persona;
 
 /// What a miner is told to be.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub struct MinerConfig {
     pub pace: Pace,
     /// What it does with its work.
     pub behaviour: Behaviour,
+    /// Which real device or proxy it is like.
+    pub profile: Profile,
     /// Whether it sends shares; it stays connected in any case.
     pub working: watch::Receiver<bool>,
     /// How many blocks it is asked to find so far; it finds the next at once when this grows.
@@ -66,6 +70,7 @@ const FIRST_WORK_LIMIT: Duration = Duration::from_secs(10);
 pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
     let mut shares = 0;
     let mut pause = FIRST_PAUSE;
+    let mut persona = Persona::new(config.profile, config.kind);
     loop {
         let miner = config.index;
         let see = |what| recorder.record(Seen::Miner { miner, what });
@@ -75,7 +80,9 @@ pub async fn mine(env: Env, mut config: MinerConfig, recorder: Recorder) {
             Err(error) => see(MinerSeen::Refused { error }),
             Ok(connection) => {
                 see(MinerSeen::Connected);
-                let ended = session::work(connection, &env, &mut config, &recorder, &mut shares);
+                let persona = &mut persona;
+                let ended =
+                    session::work(connection, &env, &mut config, persona, &recorder, &mut shares);
                 let ended = ended.await;
                 if ended.had_work {
                     pause = FIRST_PAUSE;

@@ -5,23 +5,20 @@ use std::time::Duration;
 
 use platform::Env;
 use sv2_wire::common::{MINING_PROTOCOL, PROTOCOL_VERSION, SetupConnection};
+use sv2_wire::extensions::RequestExtensions;
 use sv2_wire::mining::{
     OpenExtendedMiningChannel, OpenStandardMiningChannel, SubmitSharesExtended,
-    SubmitSharesStandard, SubmitSharesSuccess,
+    SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
 };
-use sv2_wire::{B032, Message, MiningServerMessage, Str0255, U256};
+use sv2_wire::{B032, Message, MiningServerMessage, Seq064K, Str0255, WorkerIdentity};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::persona::{Asks, Greeting, Impulse, Persona, Reaction};
 use super::work::{Board, Ground, shown};
 use super::{FIRST_WORK_LIMIT, MinerConfig, Pace};
 use crate::actors::observe::{MinerSeen, Recorder, Seen, ShareClass};
 use crate::scenario::{Behaviour, MinerKind};
-
-/// REQUIRES_STANDARD_JOBS (specification 5.3.1).
-const SETUP_FLAGS: u32 = 0b001;
-/// Extranonce bytes that an extended miner asks for.
-const MIN_EXTRANONCE_BYTES: u16 = 8;
 
 /// How soon a miner without work looks for some again.
 const IDLE: Duration = Duration::from_millis(100);
@@ -38,13 +35,16 @@ pub(super) async fn work(
     connection: Connection,
     env: &Env,
     config: &mut MinerConfig,
+    persona: &mut Persona,
     recorder: &Recorder,
     shares: &mut u64,
 ) -> Ended {
+    persona.begin();
     let mut session = Session {
         connection,
         env,
         config,
+        persona,
         recorder,
         shares,
         board: None,
@@ -65,6 +65,7 @@ struct Session<'a> {
     connection: Connection,
     env: &'a Env,
     config: &'a mut MinerConfig,
+    persona: &'a mut Persona,
     recorder: &'a Recorder,
     shares: &'a mut u64,
     board: Option<Board>,
@@ -96,11 +97,12 @@ impl Session<'_> {
                 }
                 () = tokio::time::sleep_until(next_share) => {
                     next_share = Instant::now() + self.pause();
-                    if *self.config.working.borrow() {
+                    if *self.config.working.borrow() && !self.persona.is_idle() {
                         let class = self.next_class();
                         self.submit(class).await?;
                     }
                 }
+                impulse = self.persona.impulse(self.config.hashrate) => self.follow(impulse).await?,
             }
         }
     }
@@ -109,18 +111,20 @@ impl Session<'_> {
     async fn set_up(&mut self) -> Result<(), String> {
         let (host, port) = self.config.address.rsplit_once(':').unwrap_or(("", "0"));
         let text = |text: &'static str| Str0255::new(text.as_bytes()).expect("the text is short");
+        let Greeting { flags, vendor, hardware_version, firmware, device_id } =
+            self.persona.greeting();
         let mut frames = Vec::new();
         SetupConnection {
             protocol: MINING_PROTOCOL,
             min_version: PROTOCOL_VERSION,
             max_version: PROTOCOL_VERSION,
-            flags: if self.config.kind == MinerKind::Standard { SETUP_FLAGS } else { 0 },
+            flags,
             endpoint_host: Str0255::new(host.as_bytes()).map_err(|error| error.to_string())?,
             endpoint_port: port.parse().unwrap_or_default(),
-            vendor: text("assay"),
-            hardware_version: text("synthetic"),
-            firmware: text(env!("CARGO_PKG_VERSION")),
-            device_id: text(""),
+            vendor: text(vendor),
+            hardware_version: text(hardware_version),
+            firmware: text(firmware),
+            device_id: text(device_id),
         }
         .encode_frame(&mut frames);
         self.connection.send(&frames).await
@@ -137,11 +141,24 @@ impl Session<'_> {
                 matches!(decoded.message, MiningServerMessage::SetupConnectionSuccess(_));
             // Written out, because the message borrows the connection's buffer.
             let mut seen = Vec::new();
-            let outcome = take(decoded.message, &mut self.board, &mut self.unanswered, &mut seen);
+            let reaction = self.persona.looks_at(&decoded.message, frame.payload.len());
+            let outcome = match reaction {
+                Ok(Reaction::Ignore) => Ok(()),
+                Ok(Reaction::Act) => {
+                    take(decoded.message, &mut self.board, &mut self.unanswered, &mut seen)
+                }
+                Err(what) => {
+                    seen.push(MinerSeen::Breach { what: what.clone() });
+                    Err(what)
+                }
+            };
             for what in seen {
                 self.see(what);
             }
             outcome?;
+            if let Some(board) = &mut self.board {
+                board.version_mask = self.persona.version_mask();
+            }
             self.had_work |= self.has_work();
             if wants_channel {
                 self.open_channel().await?;
@@ -149,12 +166,35 @@ impl Session<'_> {
         }
     }
 
-    async fn open_channel(&mut self) -> Result<(), String> {
+    /// Does what the device does of its own accord.
+    async fn follow(&mut self, impulse: Impulse) -> Result<(), String> {
+        let nominal_hash_rate = match impulse {
+            Impulse::Leave => return Err("it has heard nothing for too long".to_owned()),
+            Impulse::Update(rate) => rate,
+        };
+        let Some(board) = &self.board else { return Ok(()) };
         let mut frames = Vec::new();
+        UpdateChannel {
+            channel_id: board.channel_id,
+            nominal_hash_rate,
+            maximum_target: self.persona.max_target(),
+        }
+        .encode_frame(&mut frames);
+        self.connection.send(&frames).await
+    }
+
+    async fn open_channel(&mut self) -> Result<(), String> {
+        tokio::time::sleep(self.persona.rest()).await;
+        let mut frames = Vec::new();
+        if self.persona.wants_extension() {
+            let requested = [WorkerIdentity::EXTENSION_TYPE];
+            let requested_extensions = Seq064K::new(&requested).expect("one fits");
+            RequestExtensions { request_id: 1, requested_extensions }.encode_frame(&mut frames);
+        }
         let user_identity = Str0255::new(self.config.identity.as_bytes())
             .map_err(|error| format!("identity: {error}"))?;
-        let (request_id, nominal_hash_rate) = (1, self.config.hashrate);
-        let max_target = U256::MAX;
+        let Asks { request_id, nominal_hash_rate, max_target, min_extranonce_size } =
+            self.persona.asks(self.config.hashrate);
         match self.config.kind {
             MinerKind::Standard => {
                 OpenStandardMiningChannel {
@@ -171,7 +211,7 @@ impl Session<'_> {
                     user_identity,
                     nominal_hash_rate,
                     max_target,
-                    min_extranonce_size: MIN_EXTRANONCE_BYTES,
+                    min_extranonce_size,
                 }
                 .encode_frame(&mut frames);
             }
@@ -188,7 +228,7 @@ impl Session<'_> {
         let Ground { channel_id, job_id, nonce, ntime, version, .. } = ground;
         if self.board.as_ref().is_some_and(Board::is_extended) {
             let extranonce = B032::new(&ground.extranonce).map_err(|error| error.to_string())?;
-            SubmitSharesExtended {
+            let share = SubmitSharesExtended {
                 channel_id,
                 sequence_number,
                 job_id,
@@ -196,8 +236,11 @@ impl Session<'_> {
                 ntime,
                 version,
                 extranonce,
+            };
+            match self.persona.worker() {
+                None => share.encode_frame(&mut frames),
+                Some(worker) => share.encode_frame_with_tlvs(&[worker.to_tlv()], &mut frames),
             }
-            .encode_frame(&mut frames);
         } else {
             SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version }
                 .encode_frame(&mut frames);
@@ -221,7 +264,7 @@ impl Session<'_> {
     fn ground(&self, class: ShareClass) -> Option<Ground> {
         let board = self.board.as_ref()?;
         let nonce = self.env.rng.next_u64() as u32;
-        let now_s = (self.env.wall.unix_ms() / 1000) as u32;
+        let now_s = self.persona.header_time((self.env.wall.unix_ms() / 1000) as u32);
         let wanted = match class {
             // Only a share of the present tip is refused for being a replay.
             ShareClass::Replay => self

@@ -27,6 +27,8 @@ pub(crate) struct Board {
     pub(crate) channel_id: u32,
     /// The target of jobs that come from now on.
     pub(crate) target: Target,
+    /// The version bits that the miner rolls.
+    pub(crate) version_mask: u32,
     /// What is in front of the bytes that an extended channel rolls, and how many those are.
     extranonce: (Vec<u8>, usize),
     futures: BTreeMap<u32, Announced>,
@@ -105,8 +107,16 @@ pub(crate) struct Ground {
 
 impl Board {
     pub(crate) fn new(channel_id: u32, target: Target) -> Self {
-        let (futures, extranonce) = (BTreeMap::new(), (Vec::new(), 0));
-        Self { channel_id, target, extranonce, futures, active: None, stale: None, before: None }
+        Self {
+            channel_id,
+            target,
+            version_mask: 0,
+            extranonce: (Vec::new(), 0),
+            futures: BTreeMap::new(),
+            active: None,
+            stale: None,
+            before: None,
+        }
     }
 
     /// The board of an extended channel.
@@ -196,7 +206,7 @@ impl Board {
             job_id: work.job_id,
             nonce,
             ntime: work.min_ntime.max(now_s),
-            version: work.version,
+            version: work.version ^ (nonce & self.version_mask),
             prev_hash: work.prev_hash,
             extranonce,
             header: [0; 80],
