@@ -248,6 +248,8 @@ pub(crate) enum Want {
     Valid,
     /// Above the easiest one.
     TooEasy,
+    /// Above one target and at most another.
+    Between { above: U256, at_most: U256 },
 }
 
 impl Work {
@@ -282,32 +284,26 @@ impl Work {
     /// [`Stop::Inapplicable`] when the budget does not suffice.
     pub(crate) async fn grind(&self, bench: &Bench, share: Share, want: Want) -> Judged<Share> {
         let targets = self.channel.targets.iter().copied();
-        let edge = match want {
-            Want::Valid => targets.min(),
-            Want::TooEasy => targets.max(),
+        let has_target = "a channel opens with a target";
+        let [above, at_most] = match want {
+            Want::Valid => [None, Some(targets.min().expect(has_target))],
+            Want::TooEasy => [Some(targets.max().expect(has_target)), None],
+            Want::Between { above, at_most } => [Some(above), Some(at_most)],
         };
-        let edge = edge.expect("a channel opens with a target");
         let mut header = self.header(&share);
         let (first, budget) = (share.nonce, bench.target.grind_budget);
         let search = move || {
             (0..budget).map(|step| first.wrapping_add(step)).find(|nonce| {
                 header[76..].copy_from_slice(&nonce.to_le_bytes());
                 let hash = U256(sha256d::Hash::hash(&header).to_byte_array());
-                match want {
-                    Want::Valid => hash <= edge,
-                    Want::TooEasy => hash > edge,
-                }
+                above.is_none_or(|above| hash > above) && at_most.is_none_or(|most| hash <= most)
             })
         };
         match platform::offload(&bench.env.cpu, search).await {
             Some(nonce) => Ok(Share { nonce, ..share }),
             None => Err(Stop::Inapplicable(format!(
-                "no {} share of target {edge:?} within {budget} hashes; give the server an easy \
-                 initial difficulty",
-                match want {
-                    Want::Valid => "valid",
-                    Want::TooEasy => "too easy",
-                }
+                "no share above {above:?} and at most {at_most:?} within {budget} hashes; give the \
+                 server an easy initial difficulty"
             ))),
         }
     }

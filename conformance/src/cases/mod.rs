@@ -11,6 +11,7 @@ mod security;
 mod setup;
 mod shares;
 mod submitting;
+mod targets;
 mod transport;
 
 use sv2_wire::{FrameHeader, Message, MiningServerMessage, U24};
@@ -33,6 +34,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Case> {
         jobs::CASES,
         shares::CASES,
         submitting::CASES,
+        targets::CASES,
         extensions::CASES,
         robustness::CASES,
     ]

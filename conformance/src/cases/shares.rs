@@ -11,7 +11,7 @@ use crate::peer::Peer;
 /// How far ahead of the wall clock a deployed miner's `ntime` runs, in seconds.
 const DEPLOYED_LEAD_SECS: u64 = 60;
 /// How often a share is tried while the tip moves.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 /// The target of difficulty 1: below it, sums of difficulties are all fractions.
 const DIFFICULTY_ONE: U256 = {
     let mut bytes = [0; 32];
@@ -110,7 +110,7 @@ pub(super) async fn submit_as(
     Err(Stop::inapplicable("the tip moves faster than shares are found"))
 }
 
-async fn has_moved(peer: &mut Peer, work: &Work) -> Judged<bool> {
+pub(super) async fn has_moved(peer: &mut Peer, work: &Work) -> Judged<bool> {
     peer.hear_quietly().await?;
     let now = peer.active(work.channel.channel_id).await?;
     Ok(now.tip.prev_hash != work.tip.prev_hash)

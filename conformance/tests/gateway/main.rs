@@ -26,6 +26,8 @@ const REPLAYS: (&str, &str) = (
 const NARROW_MASK: (&str, &str) =
     ("MP-57d", "The operator allows the bits of BIP 320 only, for firmware that rolls those.");
 const NO_ROLLING: (&str, &str) = ("DF-06a", "The operator forbids version rolling.");
+const STRICT_NTIME: (&str, &str) =
+    ("DF-01a", "The operator allows no more ntime than has passed, as the specification does.");
 const NO_EXTENDED: (&str, &str) = ("MP-10b", "The operator has switched extended channels off.");
 
 /// Lets `visit` deal with a gateway that has further lines of configuration.
@@ -81,6 +83,8 @@ fn page(outcomes: &[Outcome], meant: &[(&str, &str)]) -> String {
 #[case("bip320_mask", "[config.gateway]\nversion_rolling_mask = 0x1fffe000\n", &[NARROW_MASK])]
 #[case("fixed_version", "[config.gateway]\nversion_rolling_mask = 0\n", &[NO_ROLLING])]
 #[case("no_extended", "[config.gateway]\nextended_channels = false\n", &[NO_EXTENDED])]
+#[case("strict_ntime", "[config.share]\nntime_window = \"strict\"\n", &[STRICT_NTIME])]
+#[case("group_addressing", "[config.gateway]\njob_addressing = \"group\"\n", &[])]
 #[case("uneven_links", "[links.default]\nlatency = { uniform = [\"1ms\", \"9ms\"] }\n\
                         chunk = \"1..90\"\n", &[])]
 fn the_gateway_breaks_no_rule(

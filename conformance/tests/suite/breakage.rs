@@ -57,6 +57,8 @@ pub(crate) enum Breakage {
     AnyExtranonceLength,
     CountersGoOn,
     FullBatchesOnly,
+    TargetOfTheMoment,
+    FirstTargetForEver,
     // Extensions.
     GrantsAnyExtension,
     ExtensionRequestIdLost,

@@ -110,6 +110,8 @@ async fn a_conforming_server_passes() {
 #[case(Breakage::AnyExtranonceLength, "MP-51c")]
 #[case(Breakage::CountersGoOn, "MP-54a")]
 #[case(Breakage::FullBatchesOnly, "MP-53d")]
+#[case(Breakage::TargetOfTheMoment, "MP-81a")]
+#[case(Breakage::FirstTargetForEver, "MP-81b")]
 #[case(Breakage::GrantsAnyExtension, "EX-03a")]
 #[case(Breakage::ExtensionRequestIdLost, "EX-01a")]
 #[tokio::test(start_paused = true)]

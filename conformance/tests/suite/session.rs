@@ -226,6 +226,7 @@ impl Session {
         } else if maximum_target < channel.target {
             channel.target = maximum_target;
             self.send(&SetTarget { channel_id, maximum_target });
+            self.next_job_of(channel_id);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tests' server: jobs and shares.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::{Hash, sha256d};
 use sv2_wire::mining::{
@@ -36,22 +36,22 @@ const fn target(top: usize) -> U256 {
     U256(bytes)
 }
 
-/// A channel with its only job.
+/// A channel with its jobs.
 pub(crate) struct Channel {
     id: u32,
     pub(crate) target: U256,
     prefix: Vec<u8>,
     rolled: Option<u16>,
-    job_id: u32,
-    job_target: U256,
+    /// What each job was worth when it was sent.
+    jobs: BTreeMap<u32, U256>,
     seen: BTreeSet<[u8; 32]>,
     accepted: u32,
 }
 
 impl Channel {
     pub(crate) fn new(id: u32, target: U256, prefix: Vec<u8>, rolled: Option<u16>) -> Self {
-        let (job_id, job_target, seen, accepted) = (0, target, BTreeSet::new(), 0);
-        Self { id, target, prefix, rolled, job_id, job_target, seen, accepted }
+        let (jobs, seen, accepted) = (BTreeMap::new(), BTreeSet::new(), 0);
+        Self { id, target, prefix, rolled, jobs, seen, accepted }
     }
 }
 
@@ -105,7 +105,6 @@ impl Session {
             self.is(Breakage::TipNamesNoJob),
             self.is(Breakage::JobIdReused),
         );
-        self.channels.get_mut(&channel_id).unwrap().job_id = job_id;
         let start = self.out.len();
         let tip = SetNewPrevHash {
             channel_id,
@@ -130,7 +129,19 @@ impl Session {
         }
     }
 
+    /// Sends a channel a job to start at once.
+    pub(crate) fn next_job_of(&mut self, channel_id: u32) {
+        let job_id = self.next_job;
+        self.next_job += 1;
+        self.job(channel_id, job_id, Some(min_ntime()));
+    }
+
     fn job(&mut self, channel_id: u32, job_id: u32, min_ntime: Option<u32>) {
+        let first_for_ever = self.is(Breakage::FirstTargetForEver);
+        let channel = self.channels.get_mut(&channel_id).unwrap();
+        let first = channel.jobs.first_key_value().map(|(_, target)| *target);
+        let target = first.filter(|_| first_for_ever).unwrap_or(channel.target);
+        channel.jobs.insert(job_id, target);
         let channel = &self.channels[&channel_id];
         let extended = self.standard_jobs && self.is(Breakage::ExtendedJobForStandard);
         if channel.rolled.is_none() && !extended {
@@ -214,9 +225,11 @@ impl Session {
             let passes = shared.is(Breakage::AnyExtranonceLength) && wanted.is_some();
             return (!passes).then_some("bad-extranonce-size");
         }
-        if share.job_id != channel.job_id {
+        let Some(job_target) = channel.jobs.get(&share.job_id) else {
             return Some("invalid-job-id");
-        }
+        };
+        let of_now = shared.is(Breakage::TargetOfTheMoment);
+        let target = if of_now { channel.target } else { *job_target };
         let latest = u32::try_from(NOW).unwrap() + MAX_AHEAD_SECS;
         let in_range = (min_ntime()..=latest).contains(&share.ntime);
         if !in_range && !shared.is(Breakage::AnyNtime) {
@@ -227,7 +240,7 @@ impl Session {
             return Some("invalid-non-rollable-version-bit");
         }
         let hash = header_hash(channel, share);
-        if U256(hash) > channel.job_target && !shared.is(Breakage::AnyDifficulty) {
+        if U256(hash) > target && !shared.is(Breakage::AnyDifficulty) {
             return Some("difficulty-too-low");
         }
         let is_new = channel.seen.insert(hash);
