@@ -36,5 +36,6 @@ mod verifier_link;
 
 pub use app::{Control, Error, run, run_reloadable};
 pub use config::{Config, ConfigProblem, ConfigSource};
+pub use encoding::parse_pool_answer;
 pub use noise_identity::IdentityError;
 pub use reload::Reload;

@@ -54,6 +54,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         &[
             "consensus",
             "gateway",
+            "gateway-core",
             "platform",
             "policy",
             "sim",

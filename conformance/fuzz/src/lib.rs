@@ -12,6 +12,7 @@ mod handshake;
 mod mutate;
 mod records;
 mod seeds;
+mod session;
 mod texts;
 
 pub use mutate::Mutator;
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// All targets, by name.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 21] = [
     target(
         "act_1",
         "the first act of a handshake, and what follows it",
@@ -52,6 +53,7 @@ pub const TARGETS: [Target; 19] = [
     target("frames", "a stream of frames in pieces", frames::stream, seeds::streams),
     target("gateway_config", "the gateway's configuration", texts::gateway_config, seeds::gateway),
     target("gbt", "a getblocktemplate answer", records::block_template, seeds::block_templates),
+    target("http_bodies", "answers of pools and template sources", texts::http, seeds::http),
     target("mining_client", "what miners send", frames::mining_client, seeds::mining_client),
     target(
         "mining_server",
@@ -63,6 +65,7 @@ pub const TARGETS: [Target; 19] = [
     target("policy", "policy.toml", texts::policy, seeds::policies),
     target("scenario", "scenario files", texts::scenario, seeds::scenarios),
     target("segment", "a segment of the durable log", records::segment, seeds::segments),
+    target("session", "a miner's whole session", session::play, session::seeds),
     target("template_messages", "template distribution", frames::templates, seeds::templates),
     target(
         "templates_config",

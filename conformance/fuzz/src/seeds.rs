@@ -312,6 +312,17 @@ pub(crate) fn block_templates() -> Vec<Vec<u8>> {
     vec![result.into_bytes(), wrapped.into_bytes()]
 }
 
+/// What pools, and nodes behind a template source, answer.
+pub(crate) fn http() -> Vec<Vec<u8>> {
+    let id = "ab".repeat(32);
+    let results = format!(
+        r#"{{"results":[{{"share_id":"{id}","accepted":true,"error":null}},{{"share_id":"x","accepted":false,"error":"stale"}}]}}"#
+    );
+    let taken = r#"{"accepted":true,"results":[{"node":"a","result":null,"error":null,"final":true},{"node":"b","result":"duplicate","error":null},{"node":"c","result":null,"error":"timeout"}]}"#;
+    let found = format!(r#"{{"block":"00","hash":"{id}","height":7}}"#);
+    vec![results.into_bytes(), taken.as_bytes().to_vec(), found.into_bytes()]
+}
+
 /// The first block of regtest.
 pub(crate) fn blocks() -> Vec<Vec<u8>> {
     vec![serialize(&bitcoin::constants::genesis_block(bitcoin::Network::Regtest))]
@@ -328,7 +339,8 @@ fn files(folder: &str, extension: &str) -> Vec<Vec<u8>> {
 
 /// Every scenario.
 pub(crate) fn scenarios() -> Vec<Vec<u8>> {
-    let families = ["crash", "forward", "modes", "prevhash", "reorg", "shares", "smoke"];
+    let families =
+        ["crash", "forward", "modes", "prevhash", "profiles", "reorg", "shares", "smoke"];
     families.iter().flat_map(|family| files(&format!("scenarios/{family}"), ".toml")).collect()
 }
 

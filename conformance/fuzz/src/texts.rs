@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use policy::Policy;
 use sim::scenario::Scenario;
+use templates::client::{BlockSubmission, SubmitAnswer};
 
 use crate::disk::OneFile;
 
@@ -42,6 +43,23 @@ configurations! {
     gateway_config: gateway::Config;
     templates_config: templates::Config;
     verifier_config: verifier::Config;
+}
+
+/// The bodies that other people's servers answer with: a pool's results name each share at most as
+/// often as the body does, and what nodes said to a block reads back as it was written.
+pub(crate) fn http(input: &[u8]) {
+    if let Ok(answers) = gateway::parse_pool_answer(input) {
+        let digits = input.len() / 64;
+        assert!(answers.len() <= digits, "{} ids of {digits}", answers.len());
+    }
+    if let Ok(answer) = serde_json::from_slice::<SubmitAnswer>(input) {
+        let again = serde_json::to_vec(&answer).expect("an answer is JSON");
+        assert_eq!(serde_json::from_slice::<SubmitAnswer>(&again).ok(), Some(answer));
+    }
+    if let Ok(found) = serde_json::from_slice::<BlockSubmission>(input) {
+        let again = serde_json::to_vec(&found).expect("a block is JSON");
+        assert_eq!(serde_json::from_slice::<BlockSubmission>(&again).ok(), Some(found));
+    }
 }
 
 /// What is taken can be planned, and twice the same.

@@ -131,11 +131,11 @@ pub(crate) fn decode_share(share: &str, job: &str) -> Option<ForwardShare> {
     })
 }
 
-/// The pool's results.
+/// The results in the body of a pool's answer; what names no share is left out.
 ///
 /// # Errors
 /// What is wrong with the body.
-pub(crate) fn parse_pool_answer(body: &[u8]) -> Result<Vec<ShareAnswer>, String> {
+pub fn parse_pool_answer(body: &[u8]) -> Result<Vec<ShareAnswer>, String> {
     #[derive(Deserialize)]
     struct Body {
         results: Vec<Answer>,

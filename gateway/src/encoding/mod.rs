@@ -7,4 +7,5 @@ pub(crate) mod schema;
 
 pub(crate) use block::{decode_block, encode_block};
 pub use event::encode_event;
-pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share, parse_pool_answer};
+pub use forward::parse_pool_answer;
+pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share};

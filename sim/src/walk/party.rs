@@ -16,7 +16,7 @@ use crate::actors::events;
 use crate::actors::miner::{self, MinerConfig, Pace};
 use crate::actors::observe::Recorder;
 use crate::actors::pool::{self, Ledger, PoolConfig};
-use crate::scenario::{Behaviour, MinerKind, PoolMode};
+use crate::scenario::{Behaviour, MinerKind, PoolMode, Profile};
 
 /// The pool and the miners; dropping it ends nothing.
 pub(super) struct Party {
@@ -111,6 +111,7 @@ impl Party {
             hashrate: 1.0,
             pace: Pace::Every(Duration::from_millis(50)),
             behaviour,
+            profile: Profile::Assay,
             working: self.working.subscribe(),
             blocks_wanted: self.no_blocks.subscribe(),
         })
