@@ -176,6 +176,11 @@ impl Metrics {
         self.add("blocks_found", "Blocks by fate", self.blocks.clone());
         self.add("config_reloads", "Reloads by outcome", self.reloads.clone());
         self.add("session_notices", "What miners did", self.notices.clone());
+        self.register_state();
+    }
+
+    /// What stands, beside what has happened.
+    fn register_state(&mut self) {
         self.add("connections", "Miner connections", self.connections.clone());
         self.add(
             "connections_refused",
