@@ -206,21 +206,12 @@ impl Metrics {
             "Events other than shares that the failing log had no room for",
             self.events_dropped.clone(),
         );
-        self.add(
-            "log_stalls",
-            "Times that the log took nothing, and no share was acknowledged, by cause",
-            self.log_stalls.clone(),
-        );
-        self.add(
-            "log_stalled_seconds",
-            "How long the log has taken nothing; 0 while it takes what comes",
-            self.log_stalled_seconds.clone(),
-        );
-        self.add(
-            "memory_bound_bytes",
-            "The most memory that the limits allow, by part",
-            self.memory_bound.clone(),
-        );
+        let help = "Times that the log took nothing, and no share was acknowledged, by cause";
+        self.add("log_stalls", help, self.log_stalls.clone());
+        let help = "How long the log has taken nothing; 0 while it takes what comes";
+        self.add("log_stalled_seconds", help, self.log_stalled_seconds.clone());
+        let help = "The most memory that the limits allow, by part";
+        self.add("memory_bound_bytes", help, self.memory_bound.clone());
         self.add(
             "template_age_seconds",
             "Age of the work that miners are on",

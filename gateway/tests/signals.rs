@@ -1,5 +1,6 @@
 //! Signals to the real program, with a verifier in the same process.
 #![allow(clippy::disallowed_methods)] // It drives a process, which reads real files.
+#![allow(clippy::unwrap_used)] // A test may.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

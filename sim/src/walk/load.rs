@@ -208,8 +208,9 @@ impl Day<'_> {
         let of_target = |rate: f64| rate / SHARES_A_SECOND;
         let rates = crowd.accepted(Phase::Judged);
         let rates = rates.iter().map(|count| of_target(*count as f64 / over.as_secs_f64()));
-        let rates = Rates::of(rates.collect());
-        let first = Rates::of(crowd.rates_when_new().into_iter().map(of_target).collect());
+        let rates = Rates::of(&rates.collect::<Vec<_>>());
+        let first: Vec<_> = crowd.rates_when_new().into_iter().map(of_target).collect();
+        let first = Rates::of(&first);
         let figures =
             format!("{rates} over {:.0} s; in their first 3 s: {first}", over.as_secs_f64());
         let what = "every miner within 20 % of the target share rate";
@@ -277,7 +278,7 @@ struct Rates {
 }
 
 impl Rates {
-    fn of(rates: Vec<f64>) -> Self {
+    fn of(rates: &[f64]) -> Self {
         Self {
             count: rates.len(),
             within: rates.iter().filter(|rate| (*rate - 1.0).abs() <= TOLERANCE).count(),
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_is_off_by_a_quarter_is_not_within() {
-        let rates = Rates::of(vec![1.0, 0.81, 1.19, 1.25]);
+        let rates = Rates::of(&[1.0, 0.81, 1.19, 1.25]);
         assert_eq!((rates.count, rates.within), (4, 3));
         assert_eq!(rates.to_string(), "3 of 4 (least 0.81, mean 1.06, most 1.25)");
     }
