@@ -148,15 +148,19 @@ fn everyone_switched(record: &Record<'_>, tip: &str, ended: Duration) -> Result<
     }
     // A switch's event has whole milliseconds, and so may the miner have its frame "earlier".
     let earliest = ended.saturating_sub(Duration::from_millis(1));
+    let is_told = |at: Duration, seen: &MinerSeen| match seen {
+        MinerSeen::PrevHash { prev_hash, .. } => prev_hash == tip || at > ended,
+        MinerSeen::Closed { .. } => at >= earliest,
+        _ => false,
+    };
+    let until_then = record.miners().take_while(|(at, ..)| *at <= latest);
+    let told = until_then.filter(|(at, _, seen)| is_told(*at, seen));
+    let told: BTreeSet<u32> = told.map(|(_, miner, _)| miner).collect();
     for miner in connected_at(record, earliest).into_keys() {
-        let told = record.miners().filter(|(at, who, _)| *who == miner && *at <= latest).any(
-            |(at, _, seen)| match seen {
-                MinerSeen::PrevHash { prev_hash, .. } => prev_hash == tip || at > ended,
-                MinerSeen::Closed { .. } => at >= earliest,
-                _ => false,
-            },
-        );
-        if !told && !is_cut_off(record, ended, latest) && !is_severed(record, miner, latest) {
+        if !told.contains(&miner)
+            && !is_cut_off(record, ended, latest)
+            && !is_severed(record, miner, latest)
+        {
             return Err(Judged::fail(latest, format!("miner {miner} was not told of {tip}")));
         }
     }
