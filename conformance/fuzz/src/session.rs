@@ -152,7 +152,7 @@ impl Rig {
                 self.handle(Input::Tick);
             }
             13 => {
-                let tip = if script.byte() % 4 == 0 { None } else { self.tip };
+                let tip = if script.byte().is_multiple_of(4) { None } else { self.tip };
                 let reason = ReasonCode::PrevhashSwitchTimeout;
                 self.handle(Input::Disconnect(Disconnect { tip, reason }));
             }
@@ -167,7 +167,7 @@ impl Rig {
             }
             _ => match script.byte() {
                 0 => self.handle(Input::Drain),
-                1..=127 => self.handle(Input::Upstream(script.byte() % 2 == 0)),
+                1..=127 => self.handle(Input::Upstream(script.byte().is_multiple_of(2))),
                 _ => self.request_extensions(script),
             },
         }

@@ -81,7 +81,7 @@ impl Rig {
         Self::with(None)
     }
 
-    fn with(tls: Option<MutualFiles>) -> Self {
+    fn with(tls: Option<&MutualFiles>) -> Self {
         let net = Arc::new(TestNet::default());
         let tasks = Tasks::new();
         let env = Env { net: Arc::clone(&net) as Arc<dyn Net>, tasks, ..platform::real::env() };
@@ -94,7 +94,7 @@ impl Rig {
             env: env.clone(),
             clock: Clock::start(Arc::clone(&env.wall)),
             address: address.to_owned(),
-            tls: tls.clone(),
+            tls: tls.cloned(),
             live: live.clone(),
             instance: InstanceId::new("gw"),
             heartbeat_interval: Duration::from_secs(15),
@@ -389,7 +389,7 @@ async fn a_link_with_certificates_is_made_with_whoever_shows_the_right_one() {
         ca_file: directory.path().join(format!("{other}.cert")),
     };
     // The gateway is told of `a` only.
-    let mut rig = Rig::with(Some(files("gateway", "a")));
+    let mut rig = Rig::with(Some(&files("gateway", "a")));
     let tasks = Tasks::new();
     let serve = |name: &str| {
         let identity = files(name, "gateway").server(storage.as_ref()).unwrap();

@@ -74,7 +74,7 @@ impl Target {
     }
 
     /// How many times worse than the best possible.
-    fn from_limit(&self) -> Option<f64> {
+    fn ratio_to_limit(&self) -> Option<f64> {
         let (measured, limit) = (self.measured?, self.limit?);
         Some(if self.at_least { limit / measured } else { measured / limit })
     }
@@ -110,7 +110,7 @@ impl fmt::Display for Targets {
                 text(target.measured),
                 number(target.target),
                 text(target.limit),
-                text(target.from_limit())
+                text(target.ratio_to_limit())
             )?;
         }
         for doubt in &self.doubts {

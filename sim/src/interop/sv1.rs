@@ -211,13 +211,15 @@ impl<'a> Session<'a> {
     fn told(&mut self, method: &str, params: &Value) -> Result<(), String> {
         match method {
             "mining.notify" => {
-                let work = Work::parse(params).ok_or(format!("what work is this: {params}"))?;
+                let work =
+                    Work::parse(params).ok_or_else(|| format!("what work is this: {params}"))?;
                 self.see(Sv1Seen::Work { prev_hash: shown(work.prev_hash) });
                 self.work = Some(work);
             }
             "mining.set_difficulty" => {
-                let difficulty =
-                    params[0].as_f64().ok_or(format!("what difficulty is this: {params}"))?;
+                let difficulty = params[0]
+                    .as_f64()
+                    .ok_or_else(|| format!("what difficulty is this: {params}"))?;
                 self.difficulty = Some(difficulty);
             }
             "mining.set_extranonce" => self.set_extranonce(&params[0], &params[1])?,
@@ -230,8 +232,9 @@ impl<'a> Session<'a> {
     }
 
     async fn answered(&mut self, message: &Value) -> Result<(), String> {
-        let id = message["id"].as_u64().ok_or(format!("an answer to nothing: {message}"))?;
-        let asked = self.asked.remove(&id).ok_or(format!("not asked for: {message}"))?;
+        let id =
+            message["id"].as_u64().ok_or_else(|| format!("an answer to nothing: {message}"))?;
+        let asked = self.asked.remove(&id).ok_or_else(|| format!("not asked for: {message}"))?;
         let (result, error) = (&message["result"], &message["error"]);
         match asked {
             Asked::Configure => {
