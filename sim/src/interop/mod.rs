@@ -31,6 +31,9 @@ pub use install::{MINING_DEVICE, POOL, Published, TRANSLATOR, ensure};
 pub use pool::{Judged, judge_pool};
 pub use table::{Row, Table};
 
+/// What the gateway is told for the device.
+const BY_GROUP: &str = "[gateway]\njob_addressing = \"group\"\n";
+
 /// How the programs are run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -82,28 +85,28 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Table, I
     let table = walk::on_this_machine(async |env| {
         let mut table = Table::default();
         for setup in translator::SETUPS {
-            let scene = set(&env, &ours, &bitcoind, keep, setup.group_addressing, progress).await?;
+            let scene = set(&env, &ours, &bitcoind, keep, &setup.gateway(), progress).await?;
             translator::tried(scene, &theirs, setup, &mut table).await;
         }
-        let scene = set(&env, &ours, &bitcoind, keep, true, progress).await?;
+        let scene = set(&env, &ours, &bitcoind, keep, BY_GROUP, progress).await?;
         device::tried(scene, &theirs, &mut table).await;
         Ok(table)
     })?;
     Ok(table)
 }
 
-/// The gateway and everything around it, ready for miners.
+/// The gateway, with this configuration besides the site's, and everything around it, ready for
+/// miners.
 async fn set<'a>(
     env: &Env,
     ours: &'a Programs,
     bitcoind: &Path,
     keep: bool,
-    group_addressing: bool,
+    gateway: &str,
     progress: &'a mut dyn FnMut(&str),
 ) -> Result<Scene<'a>, WalkError> {
     let stage = Stage::begin(env, ours, bitcoind, keep, progress).await?;
     let mut scene = Scene::open(stage);
-    let addressing = if group_addressing { "group" } else { "channel" };
-    scene.start_programs(&format!("[gateway]\njob_addressing = \"{addressing}\"\n")).await?;
+    scene.start_programs(gateway).await?;
     Ok(scene)
 }

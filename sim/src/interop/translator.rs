@@ -24,13 +24,16 @@ const SHARES: usize = 20;
 /// Each upstream is tried once in the life of the proxy, so it is told the same one several times.
 const UPSTREAMS: usize = 8;
 
+/// A difficulty that every hash meets.
+const EASIEST: &str = "2e-10";
+
 /// How proxy and gateway are set up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     /// All miners share one channel.
     aggregated: bool,
     /// `gateway.job_addressing = "group"`.
-    pub(super) group_addressing: bool,
+    group_addressing: bool,
 }
 
 /// Every way.
@@ -46,6 +49,17 @@ impl Setup {
         let channels = if self.aggregated { "one channel" } else { "a channel each" };
         let jobs = if self.group_addressing { "jobs by group" } else { "jobs by channel" };
         format!("SV1 -> translator_sv2 ({channels}, {jobs})")
+    }
+
+    /// What the gateway is told besides: here every hash is a share, for the proxy begins with a
+    /// difficulty of its own, and of those below regtest's it can only begin with the easiest.
+    pub(super) fn gateway(self) -> String {
+        let addressing = if self.group_addressing { "group" } else { "channel" };
+        format!(
+            "[gateway]\njob_addressing = \"{addressing}\"\n\
+             [share]\ninitial_difficulty = {EASIEST}\n\
+             [vardiff]\nmin_difficulty = {EASIEST}\nmax_difficulty = {EASIEST}\n"
+        )
     }
 }
 
@@ -289,8 +303,8 @@ fn ids_of(log: &str, message: &str, field: &str) -> BTreeSet<u64> {
     numbers.collect()
 }
 
-/// The proxy leaves difficulty to the gateway. It tells its miners a difficulty with the job after,
-/// so it is to send jobs often.
+/// The proxy leaves difficulty to the gateway, and begins with less than a hash a share, which is the
+/// easiest. It tells its miners a difficulty with the job after, so it is to send jobs often.
 fn config(setup: Setup, downstream: u16, upstream: u16, authority: &str) -> String {
     let Setup { aggregated, .. } = setup;
     let mut text = format!(
@@ -303,7 +317,7 @@ aggregate_channels = {aggregated}
 supported_extensions = [2]
 
 [downstream_difficulty_config]
-min_individual_miner_hashrate = 1000.0
+min_individual_miner_hashrate = 1.0
 shares_per_minute = 600.0
 enable_vardiff = false
 job_keepalive_interval_secs = 1
