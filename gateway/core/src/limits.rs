@@ -29,6 +29,10 @@ pub const MAX_COINBASE_SUFFIX_BYTES: usize = 0xffff;
 /// Wait that a pool may ask for with `Retry-After`, in seconds; longer wishes are cut to this.
 pub const MAX_RETRY_AFTER_SECS: u64 = 60;
 
+/// How far a miner's clock may be ahead of the gateway's before it loses shares whose `ntime` takes
+/// all that `timing.nonce_expire_secs` allows.
+pub const MINER_CLOCK_AHEAD: Duration = Duration::from_secs(10);
+
 /// Age at which a channel's job is renewed with a later `ntime` if no better work came meanwhile,
 /// so that a miner gets a job at least once a minute.
 pub const JOB_REFRESH: Duration = Duration::from_secs(55);

@@ -70,7 +70,8 @@ pub enum NtimeWindow {
     /// The letter of SV2 §5.3.11: no further than the time that has passed since the job was sent.
     Strict,
     /// What miners in the field do: beyond that, and beyond the gateway's own clock, by as much as
-    /// this (`timing.nonce_expire_secs`). Consensus bears 7200 s.
+    /// this (`timing.nonce_expire_secs`), and by what clocks may differ
+    /// ([`MINER_CLOCK_AHEAD`](crate::limits::MINER_CLOCK_AHEAD)). Consensus bears 7200 s.
     DeFacto(Duration),
 }
 

@@ -3,7 +3,7 @@
 use crate::channel::jobs::{Job, Lookup};
 use crate::ids::ShareId;
 use crate::job::{Header, header_hash};
-use crate::limits::EXTRANONCE_BYTES;
+use crate::limits::{EXTRANONCE_BYTES, MINER_CLOCK_AHEAD};
 use crate::mode::ValidationLevel;
 use crate::moment::Moment;
 use crate::reason::WireError;
@@ -152,7 +152,8 @@ fn check_ntime(
     let latest = match settings.ntime_window {
         NtimeWindow::Strict => on_job,
         NtimeWindow::DeFacto(ahead) => {
-            on_job.max(now.unix_ms / 1000).saturating_add(ahead.as_secs())
+            let clock = (now.unix_ms / 1000).saturating_add(MINER_CLOCK_AHEAD.as_secs());
+            on_job.max(clock).saturating_add(ahead.as_secs())
         }
     };
     let earliest = mutant::pick!(NtimeUnchecked, 0, u64::from(job.min_ntime));

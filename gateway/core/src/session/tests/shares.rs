@@ -57,7 +57,7 @@ type Twist = fn(&mut Share);
     ReasonCode::NtimeOutOfRange
 )]
 #[case::late(
-    |share: &mut Share| share.ntime += 7203,
+    |share: &mut Share| share.ntime += 7213,
     "ntime-out-of-range",
     ReasonCode::NtimeOutOfRange
 )]
@@ -105,8 +105,8 @@ fn df01_a_time_ahead_of_the_clock_is_taken_however_old_the_template_is() {
     rig.publish(40_000, work(1, 1, HARD_BITS));
     rig.frame(40_000, &open("alice", 0.0, Target::MAX));
     let mut share = rig.share(1);
-    // The wall clock of the miner, and a minute.
-    share.ntime += 40 + 60;
+    // The wall clock of the miner, which is ten seconds ahead, and a minute.
+    share.ntime += 40 + 10 + 60;
     assert_eq!(rig.frame(40_000, &share), ["accepted 1"]);
     share.ntime += 1;
     assert_eq!(rig.frame(40_999, &share)[1], "share 1 ntime-out-of-range");
