@@ -39,8 +39,9 @@ pub const LONG_POLL_MOST: Duration = Duration::from_secs(5);
 pub const PROPOSALS_OUTSTANDING: usize = 64;
 /// Heartbeats that the verifier may leave unanswered before the link counts as down.
 pub const HEARTBEATS_MISSED: u32 = 3;
-/// Shortest and longest wait before a link is opened again.
-pub const LINK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Shortest and longest wait before a link is opened again: well below the stale hold, so that a
+/// verifier that comes back within it still gets to judge the tip.
+pub const LINK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Logged shares that may wait for the forward queue to take them in.
 pub const FORWARD_WAITING_SHARES: usize = 1024;
 /// Upper ends of the wait before the first and before any retry of a post.
