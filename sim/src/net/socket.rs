@@ -164,6 +164,9 @@ impl Listener for SimListener {
                         // Its host is gone: its program ends with it.
                         return Progress::Wait(NEVER);
                     };
+                    // What was given up at both ends while it waited is nothing to take up.
+                    let connections = &state.connections;
+                    listener.pending.retain(|(id, _)| connections.contains_key(id));
                     match listener.pending.front() {
                         Some(&(connection, ready)) if ready <= now => {
                             listener.pending.pop_front();
