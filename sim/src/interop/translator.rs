@@ -113,7 +113,7 @@ impl Trial<'_> {
             let config = Sv1Config {
                 index,
                 address: site::loopback(downstream),
-                user: format!("rig.{index}"),
+                user: format!("farm.rig{index}"),
                 share_interval: SHARE_INTERVAL,
                 working: self.working.subscribe(),
                 blocks_wanted: finder.subscribe(),
@@ -151,12 +151,14 @@ impl Trial<'_> {
         self.scene.stage.running.until(what, PROGRAM, enough).await
     }
 
+    /// Whose channel they are on or not, shares are credited to the miner (extension 0x0002).
     fn channels(&self) -> Result<String, WalkError> {
         let events = self.scene.stream.observations();
         let channels = accounts::channels(&events).len();
         let wanted = if self.setup.aggregated { 1 } else { MINERS };
-        let workers = accounts::workers(&events).into_iter().collect::<Vec<_>>().join(", ");
-        demand(channels == wanted, format!("{channels} channels, credited to {workers}"))
+        let workers = accounts::workers(&events);
+        let told = format!("{channels} channels, credited to {workers:?}");
+        demand(channels == wanted && workers.len() == MINERS, told)
     }
 
     /// By its own log, the proxy took jobs for what the gateway was told to address.
@@ -305,6 +307,7 @@ fn ids_of(log: &str, message: &str, field: &str) -> BTreeSet<u64> {
 
 /// The proxy leaves difficulty to the gateway, and begins with less than a hash a share, which is the
 /// easiest. It tells its miners a difficulty with the job after, so it is to send jobs often.
+/// It asks for the extensions that it requires only.
 fn config(setup: Setup, downstream: u16, upstream: u16, authority: &str) -> String {
     let Setup { aggregated, .. } = setup;
     let mut text = format!(
@@ -315,6 +318,7 @@ min_supported_version = 2
 downstream_extranonce2_size = 4
 aggregate_channels = {aggregated}
 supported_extensions = [2]
+required_extensions = [2]
 
 [downstream_difficulty_config]
 min_individual_miner_hashrate = 1.0
