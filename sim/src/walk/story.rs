@@ -58,9 +58,10 @@ pub(super) async fn walk(stage: Stage<'_>, keep: bool) -> Result<Summary, WalkEr
 
 /// Starts the programs without miners and has the suite of the `conformance` program judge the
 /// gateway. What it wrote.
-pub(super) async fn judge(mut stage: Stage<'_>) -> Result<String, WalkError> {
-    stage.prepare("").await?;
-    stage.start_gateway().await?;
+pub(super) async fn judge(stage: Stage<'_>) -> Result<String, WalkError> {
+    let mut scene = Scene::open(stage);
+    scene.start_programs("").await?;
+    let stage = &mut scene.stage;
     stage.say("the suite judges the gateway");
     let target = site::loopback(stage.site.ports.miners);
     let (authority, identity) =
