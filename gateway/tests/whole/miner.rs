@@ -37,17 +37,21 @@ impl Miner {
 
     /// Connects to a gateway whose certificate this authority must have signed.
     pub(crate) async fn connect_trusting(world: &World, authority: AuthorityPublicKey) -> Self {
-        let mut stream = loop {
-            match world.env.net.connect(&world.miner_address).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::task::yield_now().await,
+        let (initiator, stream, act_2) = loop {
+            let Ok(mut stream) = world.env.net.connect(&world.miner_address).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let mut entropy = |bytes: &mut [u8]| world.env.rng.fill(bytes);
+            let (initiator, act_1) = Initiator::new(Some(authority), &mut entropy).unwrap();
+            let mut act_2 = [0; ACT_2_LEN];
+            // Until the gateway listens, its port may be another test's for a moment.
+            let is_answered = stream.write_all(&act_1).await.is_ok()
+                && stream.read_exact(&mut act_2).await.is_ok();
+            if is_answered {
+                break (initiator, stream, act_2);
             }
         };
-        let mut entropy = |bytes: &mut [u8]| world.env.rng.fill(bytes);
-        let (initiator, act_1) = Initiator::new(Some(authority), &mut entropy).unwrap();
-        stream.write_all(&act_1).await.unwrap();
-        let mut act_2 = [0; ACT_2_LEN];
-        stream.read_exact(&mut act_2).await.unwrap();
         let now = world.env.wall.unix_ms() / 1000;
         let (transport, _) = initiator.act_2(&act_2, now).unwrap();
         let (sealer, opener) = transport.split();
