@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{FAILED, root, say};
@@ -36,7 +36,8 @@ pub(super) fn run(args: &InteropArgs) -> Result<u8> {
     if args.pool_sv2 {
         let judged = judge_pool(&options, &mut progress)?;
         let file = root().join("reports").join("pool_sv2.md");
-        std::fs::write(&file, &judged.page)?;
+        std::fs::write(&file, &judged.page)
+            .with_context(|| format!("{} cannot be written", file.display()))?;
         say(judged.numbers);
         say(format!("interop: the table is {}", file.display()));
         return Ok(0);

@@ -18,7 +18,7 @@ mod table;
 mod template_provider;
 mod translator;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use platform::Env;
 
@@ -31,19 +31,10 @@ pub use install::{MINING_DEVICE, POOL, Published, TRANSLATOR, ensure};
 pub use pool::{Judged, judge_pool};
 pub use table::{Row, Table};
 
+pub use crate::walk::Options;
+
 /// What the gateway is told for the device.
 const BY_GROUP: &str = "[gateway]\njob_addressing = \"group\"\n";
-
-/// How the programs are run.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The folder of the gateway and its companions; the running program's own without it.
-    pub programs: Option<PathBuf>,
-    /// The bitcoind to run; the one that [`crate::node::find`] finds without it.
-    pub bitcoind: Option<PathBuf>,
-    /// Whether configuration and logs stay on disk afterwards.
-    pub keep: bool,
-}
 
 /// Why nothing can be said about other people's programs.
 #[derive(Debug, thiserror::Error)]
