@@ -229,18 +229,25 @@ async fn impossible_update(bench: &Bench) -> Judged {
 }
 
 async fn followed(peer: &mut Peer, channel_id: u32, wanted: U256) -> Judged {
-    peer.send(&update(channel_id, HASH_RATE, wanted)).await;
-    let set = peer
-        .await_message("SetTarget or UpdateChannel.Error", |message| match message {
-            MiningServerMessage::SetTarget(set) => Some(Some(set.maximum_target)),
-            MiningServerMessage::UpdateChannelError(_) => Some(None),
-            _ => None,
-        })
-        .await?;
-    match set {
+    match updated(peer, channel_id, wanted).await? {
         Some(set) => demand(set <= wanted, || format!("wanted {wanted:?}, and got {set:?}")),
         None => Ok(()),
     }
+}
+
+/// What the server sets after it was told of another `maximum_target`; none where it refuses.
+pub(super) async fn updated(
+    peer: &mut Peer,
+    channel_id: u32,
+    wanted: U256,
+) -> Judged<Option<U256>> {
+    peer.send(&update(channel_id, HASH_RATE, wanted)).await;
+    peer.await_message("SetTarget or UpdateChannel.Error", |message| match message {
+        MiningServerMessage::SetTarget(set) => Some(Some(set.maximum_target)),
+        MiningServerMessage::UpdateChannelError(_) => Some(None),
+        _ => None,
+    })
+    .await
 }
 
 async fn endpoint_changed(bench: &Bench) -> Judged {

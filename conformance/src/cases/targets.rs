@@ -1,12 +1,12 @@
 //! Targets that change under a job (specification 5.3.21).
 
-use sv2_wire::mining::UpdateChannel;
-use sv2_wire::{MiningServerMessage, U256};
+use sv2_wire::U256;
 
+use super::channels::updated;
 use super::shares::{ATTEMPTS, has_moved, verdict};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases};
-use crate::mining::{HASH_RATE, Want, Work, standard_miner};
+use crate::mining::{Want, Work, standard_miner};
 use crate::peer::Peer;
 
 cases! { Shares:
@@ -31,17 +31,7 @@ fn half(target: U256) -> U256 {
 async fn halved(bench: &Bench) -> Judged<(Peer, Work, [U256; 2])> {
     let (mut peer, work) = standard_miner(bench, 0).await?;
     let old = *work.channel.targets.last().expect("a channel opens with a target");
-    let (channel_id, maximum_target) = (work.channel.channel_id, half(old));
-    let update = UpdateChannel { channel_id, nominal_hash_rate: HASH_RATE, maximum_target };
-    peer.send(&update).await;
-    let set = peer
-        .await_message("SetTarget or UpdateChannel.Error", |message| match message {
-            MiningServerMessage::SetTarget(set) => Some(Some(set.maximum_target)),
-            MiningServerMessage::UpdateChannelError(_) => Some(None),
-            _ => None,
-        })
-        .await?;
-    match set {
+    match updated(&mut peer, work.channel.channel_id, half(old)).await? {
         Some(new) if new < old => Ok((peer, work, [old, new])),
         Some(_) => Err(Stop::inapplicable("the target did not become harder")),
         None => Err(Stop::inapplicable("the server refuses to halve the target")),
