@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::CompactTarget;
 use conformance::report::{lines, table};
 use conformance::{Outcome, Selection, Target, Verdict, Waits};
 use rstest::rstest;
@@ -32,13 +33,22 @@ const NO_EXTENDED: (&str, &str) = ("MP-10b", "The operator has switched extended
 
 /// Lets `visit` deal with a gateway that has further lines of configuration.
 fn visited<T: Send>(config: &str, visit: impl AsyncFnOnce(Guest) -> T + Send) -> T {
+    visited_on(EmbeddedNode::new(NODE_START_UNIX_S), config, visit)
+}
+
+/// The same, on a chain of its own.
+fn visited_on<T: Send>(
+    node: EmbeddedNode,
+    config: &str,
+    visit: impl AsyncFnOnce(Guest) -> T + Send,
+) -> T {
     let text = format!(
         "schema = 1\nname = \"conformance\"\ndoc = \"The suite\"\nsim = {{ duration = \"1h\" }}\n\
          [[expect]]\nalways = \"share_join\"\n{config}"
     );
     let scenario = Scenario::parse("conformance", "conformance", &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
-    let node = RunNode { node: Box::new(EmbeddedNode::new(NODE_START_UNIX_S)), kind: "embedded" };
+    let node = RunNode { node: Box::new(node), kind: "embedded" };
     with_guest(&scenario, &scenario.plan(1), node, visit).expect("the programs start")
 }
 
@@ -92,7 +102,23 @@ fn the_gateway_breaks_no_rule(
     #[case] config: &str,
     #[case] meant: &[(&str, &str)],
 ) {
-    let outcomes = visited(config, judge);
+    holds(name, &visited(config, judge), meant);
+}
+
+/// On regtest every other hash is a block, and no share may be harder than that.
+#[test]
+fn the_gateway_breaks_no_rule_where_targets_have_room() {
+    let one_in_256 = CompactTarget::from_consensus(0x2000_ffff);
+    let node = EmbeddedNode::with_bits(NODE_START_UNIX_S, one_in_256);
+    // Ten hashes a share for what the suite says of its hash rate.
+    let config = "[config.share]\ninitial_difficulty = 2e-9\n\
+                  [config.vardiff]\ntarget_shares_per_minute = 6000.0\n\
+                  min_difficulty = 1e-10\nmax_difficulty = 5e-8\n";
+    holds("room_for_targets", &visited_on(node, config, judge), &[]);
+}
+
+/// Nothing but what is meant is wrong, and the page is as it is kept.
+fn holds(name: &str, outcomes: &[Outcome], meant: &[(&str, &str)]) {
     let is_meant = |outcome: &Outcome| meant.iter().any(|(id, _)| *id == outcome.case.id);
     let (known, wrong): (Vec<_>, Vec<_>) =
         outcomes.iter().filter(|outcome| is_wrong(outcome)).partition(|o| is_meant(o));
@@ -104,6 +130,6 @@ fn the_gateway_breaks_no_rule(
         prepend_module_to_snapshot => false,
         omit_expression => true
     }, {
-        insta::assert_snapshot!(name, page(&outcomes, meant));
+        insta::assert_snapshot!(name, page(outcomes, meant));
     });
 }
