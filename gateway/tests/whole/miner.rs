@@ -37,6 +37,7 @@ impl Miner {
 
     /// Connects to a gateway whose certificate this authority must have signed.
     pub(crate) async fn connect_trusting(world: &World, authority: AuthorityPublicKey) -> Self {
+        let mut unanswered = 0;
         let (initiator, stream, act_2) = loop {
             let Ok(mut stream) = world.env.net.connect(&world.miner_address).await else {
                 tokio::task::yield_now().await;
@@ -51,6 +52,8 @@ impl Miner {
             if is_answered {
                 break (initiator, stream, act_2);
             }
+            unanswered += 1;
+            assert!(unanswered < 100, "the gateway answers no handshake");
         };
         let now = world.env.wall.unix_ms() / 1000;
         let (transport, _) = initiator.act_2(&act_2, now).unwrap();
