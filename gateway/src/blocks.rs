@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gateway_core::event::{BlockFound, Event};
 use gateway_core::session::FoundBlock;
+use platform::http_client::HttpClient;
 use platform::{Env, Shutdown};
 use templates::client::{BlockSubmission, NodeResult, TemplateClient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -120,7 +121,8 @@ impl BlockSubmitter {
 /// A client of the template source that is configured.
 pub(crate) fn template_client(config: &Config, env: &Env) -> TemplateClient {
     let (gateway, timeout) = (&config.gateway, config.timing.upstream_health_timeout);
-    TemplateClient::new(env, &gateway.upstream_url, gateway.upstream_api_key.clone(), timeout)
+    let http = HttpClient::trusting(env, gateway.https_trust.clone());
+    TemplateClient::new(http, &gateway.upstream_url, gateway.upstream_api_key.clone(), timeout)
 }
 
 fn answered(result: &NodeResult) -> bool {

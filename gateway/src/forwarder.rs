@@ -87,7 +87,8 @@ impl Forwarder {
                     }
                 },
                 config = changes.next() => {
-                    self.pool = Arc::new(Pool::new(self.pool.http.clone(), &config.share));
+                    let http = self.pool.http.with_trust(config.gateway.https_trust.clone());
+                    self.pool = Arc::new(Pool::new(http, &config.share));
                     Input::Settings(forward_settings(&config.share))
                 }
                 () = self.clock.until(self.queue.next_deadline()) => Input::Tick,

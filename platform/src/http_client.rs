@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
+use crate::tls::Trust;
 use crate::{Env, Net, Tasks};
 
 /// Why a request got no answer.
@@ -46,6 +46,7 @@ pub struct HttpClient {
 struct Shared {
     connector: Connector,
     executor: Executor,
+    trust: Trust,
     pool: Mutex<Pool>,
 }
 
@@ -58,12 +59,30 @@ struct Pool {
 }
 
 impl HttpClient {
-    /// A client on `env`'s network.
+    /// A client on `env`'s network, to whom the public authorities vouch for `https://` servers.
     pub fn new(env: &Env) -> Self {
-        let connector = Connector::new(Arc::clone(&env.net));
-        let executor = Executor(env.tasks.clone());
+        Self::trusting(env, Trust::public())
+    }
+
+    /// The same, with a say in who vouches.
+    pub fn trusting(env: &Env, trust: Trust) -> Self {
+        Self::build(Arc::clone(&env.net), Executor(env.tasks.clone()), trust)
+    }
+
+    /// This client with these to vouch: itself where they do already, a new one otherwise.
+    #[must_use]
+    pub fn with_trust(&self, trust: Trust) -> Self {
+        let Shared { connector, executor, trust: trusted, .. } = self.shared.as_ref();
+        if trust == *trusted {
+            return self.clone();
+        }
+        Self::build(Arc::clone(&connector.net), executor.clone(), trust)
+    }
+
+    fn build(net: Arc<dyn Net>, executor: Executor, trust: Trust) -> Self {
+        let connector = Connector { net, tls: trust.connector() };
         let pool = Mutex::new(Pool::new(&connector, &executor, 0));
-        Self { shared: Arc::new(Shared { connector, executor, pool }) }
+        Self { shared: Arc::new(Shared { connector, executor, trust, pool }) }
     }
 
     /// Sends a request and gathers the whole answer within `timeout`, its body at most
@@ -174,17 +193,6 @@ struct Connector {
 }
 
 impl Connector {
-    fn new(net: Arc<dyn Net>) -> Self {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring offers the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { net, tls: TlsConnector::from(Arc::new(config)) }
-    }
-
     async fn connect(self, uri: Uri) -> io::Result<HttpStream> {
         let host = uri.host().ok_or_else(|| invalid(&uri, "names no host"))?;
         let (port, secure) = match uri.scheme_str() {

@@ -17,6 +17,7 @@ mod env;
 pub mod http_client;
 mod net;
 pub mod real;
+mod reload;
 pub mod serve;
 mod storage;
 mod tasks;
@@ -33,4 +34,5 @@ pub use tasks::{TaskHandle, Tasks};
 pub use wall::Wall;
 
 /// Tells a program to drain and end; shared by everything that must hear it.
+pub use reload::Reload;
 pub use tokio_util::sync::CancellationToken as Shutdown;

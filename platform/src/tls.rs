@@ -4,16 +4,18 @@ mod client;
 mod files;
 mod listener;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::{Error as TlsError, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore, ServerConfig};
 
 pub use client::TlsClient;
 pub use files::{FileError, MutualFiles, ServerFiles, TlsFile};
@@ -25,6 +27,49 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a server shows its clients, a certificate chain and its key, and whom it asks for theirs.
 #[derive(Clone)]
 pub struct Identity(Arc<ServerConfig>);
+
+/// Who vouches for the servers of a client.
+#[derive(Clone)]
+pub struct Trust(Arc<RootCertStore>);
+
+impl Trust {
+    /// The public authorities (Mozilla's list).
+    pub fn public() -> Self {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+        Self(Arc::new(RootCertStore { roots }))
+    }
+
+    /// Those and the certificates in `pem`: authorities of one's own, or what a server shows itself.
+    ///
+    /// # Errors
+    /// There is none in it.
+    pub fn public_and(pem: &[u8]) -> Result<Self, IdentityError> {
+        let mut all = roots(pem)?;
+        all.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Ok(Self(Arc::new(all)))
+    }
+
+    pub(crate) fn connector(&self) -> TlsConnector {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring offers the default versions")
+            .with_root_certificates(Arc::clone(&self.0))
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.roots == other.0.roots
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} authorities)", self.0.len())
+    }
+}
 
 /// Why a certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]

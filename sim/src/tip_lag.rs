@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bitcoin::BlockHash;
 use hdrhistogram::Histogram;
-use platform::{Env, Shutdown};
+use platform::http_client::HttpClient;
+use platform::{Env, Reload, Shutdown};
 use serde_json::json;
 use templates::client::{Fetched, TemplateClient};
 use tokio::sync::mpsc;
@@ -145,9 +146,10 @@ async fn start_source(env: &Env, node: &RealNode, shutdown: &Shutdown) -> Result
     );
     let config = templates::Config::from_toml(&config, &BTreeMap::new(), env.storage.as_ref());
     let config = config.map_err(|problems| anyhow!("the template-manager: {problems:?}"))?;
-    let manager = templates::run(env.clone(), config, shutdown.clone());
+    let manager = templates::run(env.clone(), config, shutdown.clone(), Reload::new());
     drop(env.tasks.spawn("templates", manager));
-    let client = TemplateClient::new(env, &format!("http://{free}"), None, REQUEST_TIMEOUT);
+    let client =
+        TemplateClient::new(HttpClient::new(env), &format!("http://{free}"), None, REQUEST_TIMEOUT);
     let begun = Instant::now();
     while let Err(error) = client.fetch(None, Duration::ZERO).await {
         if begun.elapsed() > START {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::tls::{FileError, Identity, MutualFiles, ServerFiles, TlsListener};
-use platform::{Env, Listener, Shutdown, Storage, TaskHandle, Tasks};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use platform::{Env, Listener, Reload, Shutdown, Storage, TaskHandle, Tasks};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::{Config, http_tls_key, tls_key};
@@ -59,23 +59,6 @@ pub enum Error {
     },
 }
 
-/// Asks a running verifier to read its policy file and its certificates again.
-#[derive(Debug, Clone, Default)]
-pub struct Reload(Arc<Notify>);
-
-impl Reload {
-    /// Nothing is asked yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks. A policy with problems is refused, and the old one stays; so with certificates, which
-    /// whoever connects from then on is shown.
-    pub fn request(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// Runs the verifier until `shutdown`, then judges what it already holds. No task of it remains
 /// when this returns or is dropped.
 ///
@@ -87,7 +70,9 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
     run_reloadable(env, config, shutdown, Reload::new()).await
 }
 
-/// Like [`run`], with a way to have the policy file and the certificates read again.
+/// Like [`run`], with a way to have the policy file and the certificates read again. A policy with
+/// problems is refused, and the old one stays; so with certificates, which whoever connects from
+/// then on is shown.
 ///
 /// # Errors
 /// As [`run`].
@@ -229,7 +214,7 @@ async fn accept(mut gateways: Box<dyn Listener>, service: Arc<Service>, links: A
 
 async fn reloads(service: &Service, tls: &Tls, reload: Reload) {
     loop {
-        reload.0.notified().await;
+        reload.requested().await;
         service.reload_policy();
         tls.reload(service.env.storage.as_ref());
     }

@@ -27,7 +27,7 @@ mod stats;
 mod tx_cache;
 mod verdict_log;
 
-pub use app::{Error, Reload, run, run_reloadable};
+pub use app::{Error, run, run_reloadable};
 pub use config::{Config, ConfigProblem, LogFormat, NodeConfig, Origins};
 pub use explain::{Assume, ExplainError, Explanation, explain};
 pub use policies::check_policy_file;

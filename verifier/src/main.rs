@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
-use platform::{Env, Shutdown};
+use platform::{Env, Reload, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use verifier::{Assume, Config, ConfigProblem, LogFormat, Reload, check_policy_file};
+use verifier::{Assume, Config, ConfigProblem, LogFormat, check_policy_file};
 
 /// Judges block templates against policy and consensus.
 #[derive(Parser)]

@@ -24,7 +24,8 @@ use crate::template_link::{Payouts, TemplateLink};
 use crate::verifier_link::{Proposals, VerifierLink};
 
 /// What the link to the template source is made with.
-const SOURCE_KEYS: [&str; 6] = [
+const SOURCE_KEYS: [&str; 7] = [
+    "gateway.https_ca_file",
     "gateway.upstream_api_key",
     "gateway.coinbase_tag",
     "gateway.payout_outputs",

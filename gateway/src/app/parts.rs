@@ -298,7 +298,9 @@ impl Common {
         backlog: VecDeque<Arc<ForwardShare>>,
     ) -> Forwarder {
         let config = self.live.now();
-        let pool = Pool::new(HttpClient::new(&clients.env(&self.env)), &config.share);
+        let trust = config.gateway.https_trust.clone();
+        let http = HttpClient::trusting(&clients.env(&self.env), trust);
+        let pool = Pool::new(http, &config.share);
         let seed = self.env.rng.next_u64();
         Forwarder {
             queue: ForwardQueue::new(forward_settings(&config.share), seed),

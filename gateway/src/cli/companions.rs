@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
-use platform::{Env, Shutdown, TaskHandle};
+use platform::{Env, Reload, Shutdown, TaskHandle};
 
 #[derive(Args)]
 pub(crate) struct CompanionArgs {
@@ -91,11 +91,25 @@ fn text(file: &Path, env: &Env) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "cannot be read: it is not UTF-8".to_owned())
 }
 
+/// What has companions read their files again: policy and certificates.
+#[derive(Clone, Default)]
+pub(crate) struct Reloads {
+    templates: Reload,
+    verifier: Reload,
+}
+
+impl Reloads {
+    pub(crate) fn request(&self) {
+        self.templates.request();
+        self.verifier.request();
+    }
+}
+
 type Ended = (&'static str, anyhow::Result<()>);
 
 /// Runs the gateway with its companions. They end after it, so that blocks and verdicts reach their
-/// ends in a drain; where one of them ends first, the gateway drains too. `reload` has the verifier
-/// read its policy again.
+/// ends in a drain; where one of them ends first, the gateway drains too. `reloads` have
+/// them read their files again.
 ///
 /// # Errors
 /// What ended the gateway or a companion before its time.
@@ -103,11 +117,11 @@ pub(crate) async fn run_beside(
     plan: Plan,
     env: &Env,
     shutdown: &Shutdown,
-    reload: verifier::Reload,
+    reloads: Reloads,
     gateway: impl Future<Output = Result<(), gateway::Error>>,
 ) -> anyhow::Result<()> {
     let stop = Shutdown::new();
-    let mut companions = start(plan, env, &stop, reload);
+    let mut companions = start(plan, env, &stop, reloads);
     let mut gateway = pin!(gateway);
     let early = tokio::select! {
         biased;
@@ -133,21 +147,16 @@ pub(crate) async fn run_beside(
     failed.map_or(Ok(()), Err)
 }
 
-fn start(
-    plan: Plan,
-    env: &Env,
-    stop: &Shutdown,
-    reload: verifier::Reload,
-) -> Vec<TaskHandle<Ended>> {
+fn start(plan: Plan, env: &Env, stop: &Shutdown, reloads: Reloads) -> Vec<TaskHandle<Ended>> {
     let mut started = Vec::new();
     if let Some(config) = plan.templates {
-        let run = templates::run(env.clone(), config, stop.clone());
+        let run = templates::run(env.clone(), config, stop.clone(), reloads.templates);
         started.push(env.tasks.spawn("template_manager", async move {
             ("template-manager", run.await.map_err(anyhow::Error::from))
         }));
     }
     if let Some(config) = plan.verifier {
-        let run = verifier::run_reloadable(env.clone(), config, stop.clone(), reload);
+        let run = verifier::run_reloadable(env.clone(), config, stop.clone(), reloads.verifier);
         started.push(env.tasks.spawn("verifier", async move {
             ("verifier", run.await.map_err(anyhow::Error::from))
         }));

@@ -53,13 +53,13 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     init_logs(&config)?;
     let control = Control::default();
-    let companion_reload = verifier::Reload::new();
-    drop(env.tasks.spawn("signals", heed_signals(control.clone(), companion_reload.clone())?));
+    let reloads = companions::Reloads::default();
+    drop(env.tasks.spawn("signals", heed_signals(control.clone(), reloads.clone())?));
     if let Some(manager) = ServiceManager::from_environment() {
         drop(env.tasks.spawn("service_manager", report_to(manager, control.clone())));
     }
     let gateway = gateway::run_reloadable(env.clone(), config, source, control.clone());
-    companions::run_beside(plan, &env, &control.shutdown, companion_reload, gateway).await?;
+    companions::run_beside(plan, &env, &control.shutdown, reloads, gateway).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,11 +92,11 @@ fn init_logs(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT drain the gateway, SIGHUP has it and a verifier in the same process read
-/// their configuration and policy again.
+/// SIGTERM and SIGINT drain the gateway, SIGHUP has it and its companions read their
+/// configuration, policy and certificates again.
 fn heed_signals(
     control: Control,
-    verifier: verifier::Reload,
+    companions: companions::Reloads,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -110,7 +110,7 @@ fn heed_signals(
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     control.reload.request();
-                    verifier.request();
+                    companions.request();
                 }
             }
         }

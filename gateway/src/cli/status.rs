@@ -11,6 +11,7 @@ use http::Request;
 use http_body_util::Full;
 use platform::Env;
 use platform::http_client::HttpClient;
+use platform::tls::Trust;
 use serde_json::Value;
 
 use super::view;
@@ -26,6 +27,9 @@ pub(crate) struct TargetArgs {
     /// A file with the key that it asks for.
     #[arg(long)]
     api_key_file: Option<PathBuf>,
+    /// Certificates (PEM) that vouch for it beside the public authorities, or that it shows itself.
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -60,16 +64,24 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(args: &TargetArgs) -> anyhow::Result<Self> {
         let env: Env = platform::real::env();
+        let read =
+            |path: &PathBuf| env.storage.read(path).with_context(|| path.display().to_string());
         let key = match &args.api_key_file {
             Some(path) => {
-                let bytes = env.storage.read(path).with_context(|| path.display().to_string())?;
-                let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
+                let text = String::from_utf8(read(path)?);
+                let text = text.with_context(|| path.display().to_string())?;
                 Some(zeroize::Zeroizing::new(text.trim().to_owned()))
             }
             None => None,
         };
+        let trust = match &args.ca_file {
+            Some(path) => {
+                Trust::public_and(&read(path)?).with_context(|| path.display().to_string())?
+            }
+            None => Trust::public(),
+        };
         let url = args.url.trim_end_matches('/').to_owned();
-        Ok(Self { http: HttpClient::new(&env), url, key })
+        Ok(Self { http: HttpClient::trusting(&env, trust), url, key })
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {

@@ -79,6 +79,10 @@ fn pool(config: &Config, env: &Env) -> String {
     Pool::new(platform::http_client::HttpClient::new(env), &config.share).described()
 }
 
+fn trust(config: &Config, _: &Env) -> String {
+    format!("{:?}", config.gateway.https_trust)
+}
+
 fn shared(config: &Config, _: &Env) -> String {
     format!("{:?} {}", shared_bounds(config), config.gateway.gateway_instance_id)
 }
@@ -195,6 +199,7 @@ const CHANGES: &[Change] = &[
     change("gateway.verifier_tls_cert_file", &[("gateway.verifier_tls_cert_file", "noise.cert")], link_tls),
     change("gateway.verifier_tls_key_file", &[("gateway.verifier_tls_key_file", "noise.key")], link_tls),
     change("gateway.verifier_tls_ca_file", &[("gateway.verifier_tls_ca_file", "noise.cert")], link_tls),
+    change("gateway.https_ca_file", &[("gateway.https_ca_file", "tls.cert")], trust),
     change("gateway.upstream_url", &[("gateway.upstream_url", "http://127.0.0.1:1")], addresses),
     change("gateway.upstream_api_key", &[("gateway.upstream_api_key", "k")], source_key),
     change("gateway.upstream_failure_policy", &[("gateway.upstream_failure_policy", "fail_open")], switch),

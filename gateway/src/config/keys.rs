@@ -94,6 +94,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.verifier_tls_cert_file", Path, Optional, "certificate chain (PEM) that verifiers are shown; with it, the links to them are TLS and both ends show certificates (docs/verifier.md)"),
     key("gateway.verifier_tls_key_file", Path, Optional, "its private key (PEM)"),
     key("gateway.verifier_tls_ca_file", Path, Optional, "certificates (PEM) that vouch for the verifiers, or that they show themselves; each must name the host in verifier_addr"),
+    key("gateway.https_ca_file", Path, Optional, "certificates (PEM) that vouch for https:// servers (template source, pool) beside the public authorities, or that those show themselves"),
     key("gateway.upstream_url", Url, Required, "the template source"),
     key("gateway.upstream_api_key", Secret, Optional, "sent to the template source in X-API-Key"),
     key("gateway.upstream_failure_policy", Choice(&["fail_closed", "fail_open", "permit_all"]), Required, "what an unreachable template source means for miners: fail_closed closes them, fail_open (also written permit_all) leaves them on the work they have"),

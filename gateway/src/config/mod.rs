@@ -21,7 +21,7 @@ use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
-use platform::tls::MutualFiles;
+use platform::tls::{MutualFiles, Trust};
 use platform::{Env, Storage};
 use secrecy::SecretString;
 
@@ -74,6 +74,8 @@ pub struct GatewayConfig {
     pub verifier_http_url: String,
     /// Absent where the links are plain TCP.
     pub verifier_tls: Option<MutualFiles>,
+    /// Who vouches for `https://` servers.
+    pub https_trust: Trust,
     pub upstream_url: String,
     pub upstream_api_key: Option<SecretString>,
     pub upstream_failure_policy: UpstreamFailurePolicy,

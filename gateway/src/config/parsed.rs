@@ -11,7 +11,7 @@ use gateway_core::mode::Mode;
 use gateway_core::prevhash::UpstreamFailurePolicy;
 use gateway_core::session::ReconnectTo;
 use gateway_core::target::Difficulty;
-use platform::tls::MutualFiles;
+use platform::tls::{MutualFiles, Trust};
 use platform::{Env, Storage};
 use secrecy::SecretString;
 use toml::{Table, Value};
@@ -105,6 +105,7 @@ fn gateway(raw: &mut Raw<'_>) -> GatewayConfig {
         verifier_http_url,
         verifier_addrs,
         verifier_tls: verifier_tls(raw),
+        https_trust: https_trust(raw),
         upstream_url: text(raw, "gateway.upstream_url"),
         upstream_api_key: raw.secret("gateway.upstream_api_key"),
         upstream_failure_policy: match raw.text("gateway.upstream_failure_policy") {
@@ -211,6 +212,21 @@ fn http_tls(raw: &mut Raw<'_>) -> Option<TlsFiles> {
             let missing = format!("gateway.http_tls_{missing}_file");
             raw.problem(&missing, "is missing; HTTPS needs certificate and key".to_owned());
             None
+        }
+    }
+}
+
+fn https_trust(raw: &mut Raw<'_>) -> Trust {
+    const KEY: &str = "gateway.https_ca_file";
+    let Some(file) = raw.text(KEY).map(str::to_owned) else { return Trust::public() };
+    let trust = raw
+        .read(KEY, &file)
+        .and_then(|pem| Trust::public_and(&pem).map_err(|error| format!("{file:?} {error}")));
+    match trust {
+        Ok(trust) => trust,
+        Err(problem) => {
+            raw.problem(KEY, problem);
+            Trust::public()
         }
     }
 }

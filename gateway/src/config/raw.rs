@@ -108,10 +108,9 @@ impl<'a> Raw<'a> {
 
     /// A secret from a file: its content without the line end.
     pub(super) fn secret_file(&mut self, key: &str, file: &str) -> Option<SecretString> {
-        self.note_content(key, file);
-        let read = self.storage.read(Path::new(file)).map_err(|error| error.to_string());
-        let text = read.and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
+        let text = self.read(key, file).and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| format!("cannot read {file:?}: the file is not UTF-8"))
         });
         match text {
             Ok(text) if !text.trim().is_empty() => Some(SecretString::from(text.trim())),
@@ -119,11 +118,21 @@ impl<'a> Raw<'a> {
                 self.problem(key, format!("{file:?} is empty; put the secret into it"));
                 None
             }
-            Err(error) => {
-                self.problem(key, format!("cannot read {file:?}: {error}"));
+            Err(problem) => {
+                self.problem(key, problem);
                 None
             }
         }
+    }
+
+    /// What the file that `key` names holds, noted as [`Self::note_content`] does.
+    ///
+    /// # Errors
+    /// The problem with it, in words.
+    pub(super) fn read(&mut self, key: &str, file: &str) -> Result<Vec<u8>, String> {
+        self.note_content(key, file);
+        let read = self.storage.read(Path::new(file));
+        read.map_err(|error| format!("cannot read {file:?}: {error}"))
     }
 
     /// Remembers what the file that `key` names holds now, so that a change of it is one of the key.

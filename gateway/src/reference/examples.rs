@@ -83,7 +83,8 @@ pub const PROFILES: &[Profile] = &[
             ("gateway.verifier_tls_cert_file", "\"/etc/assay/link.cert\""),
             ("gateway.verifier_tls_key_file", "\"/etc/assay/link.key\""),
             ("gateway.verifier_tls_ca_file", "\"/etc/assay/verifiers.cert\""),
-            ("gateway.upstream_url", "\"http://127.0.0.1:8082\""),
+            ("gateway.https_ca_file", "\"/etc/assay/templates.cert\""),
+            ("gateway.upstream_url", "\"https://templates.example:8082\""),
             ("gateway.upstream_failure_policy", "\"fail_closed\""),
             ("gateway.gateway_instance_id", "\"gateway-1\""),
             ("gateway.payout_outputs", PAYOUT),
@@ -160,7 +161,7 @@ mod tests {
             disk.put(&format!("{directory}/noise.cert"), keys.certificate.as_bytes());
             disk.put(&format!("{directory}/authority.pub"), authority.as_bytes());
         }
-        for name in ["tls.cert", "link.cert", "verifiers.cert"] {
+        for name in ["tls.cert", "link.cert", "verifiers.cert", "templates.cert"] {
             disk.put(&format!("/etc/assay/{name}"), pair.cert.pem().as_bytes());
         }
         for name in ["tls.key", "link.key"] {

@@ -141,7 +141,8 @@ impl Programs {
             _ => {
                 let config = self.settings.templates_config(env)?;
                 env.tasks.spawn("templates", async move {
-                    templates::run(inner, config, stop).await.map_err(|error| error.to_string())
+                    let ended = templates::run(inner, config, stop, platform::Reload::new()).await;
+                    ended.map_err(|error| error.to_string())
                 })
             }
         };

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use platform::{Env, Listener, Shutdown};
+use platform::tls::{FileError, Identity, TlsListener};
+use platform::{Env, Listener, Reload, Shutdown, Storage};
+use tokio::sync::watch;
 
-use crate::config::{Config, is_loopback};
+use crate::config::{Config, is_loopback, tls_key};
 use crate::metrics::Metrics;
 use crate::node_rpc::NodeRpc;
 use crate::pace::{Intervals, Pace};
@@ -28,15 +30,32 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("{key}: {error}")]
+    Tls {
+        /// The configuration key.
+        key: &'static str,
+        /// Why not.
+        error: FileError,
+    },
 }
 
 /// Runs the template-manager until `shutdown`, then lets the requests in progress end. No task of
 /// it remains when this returns.
 ///
+/// At a `reload` the certificate is read again, and whoever connects from then on is shown it; one
+/// that cannot be used changes nothing.
+///
 /// # Errors
-/// The address cannot be listened on. A node that cannot be reached is no error: it is tried
-/// again, and `/ready` tells of it.
-pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Error> {
+/// The address cannot be listened on, or the certificate cannot be used. A node that cannot be
+/// reached is no error: it is tried again, and `/ready` tells of it.
+pub async fn run(
+    env: Env,
+    config: Config,
+    shutdown: Shutdown,
+    reload: Reload,
+) -> Result<(), Error> {
+    let (shown, identity) = watch::channel(identity(&config, env.storage.as_ref())?);
     let listener = env
         .net
         .listen(&config.http_addr)
@@ -56,6 +75,9 @@ pub async fn run(env: Env, config: Config, shutdown: Shutdown) -> Result<(), Err
         };
         drop(env.tasks.spawn("node_follower", follower.run(shutdown.clone())));
     }
+    let files = (config, Arc::clone(&env.storage));
+    drop(env.tasks.spawn("certificate", keep_certificate(files, shown, reload)));
+    let listener = Box::new(TlsListener::new(listener, identity, tasks.clone()));
     let router = service::router(service);
     platform::serve::serve_until(listener, router, &tasks, &shutdown, DRAIN_GRACE).await;
     tasks.end().await;
@@ -91,6 +113,26 @@ fn build(env: &Env, config: &Config, shutdown: &Shutdown, on_loopback: bool) -> 
         api_key: config.http_api_key.clone(),
         on_loopback,
         shutdown: shutdown.clone(),
+    }
+}
+
+fn identity(config: &Config, storage: &dyn Storage) -> Result<Option<Identity>, Error> {
+    let files = config.http_tls.as_ref();
+    let identity = files.map(|files| files.server(storage)).transpose();
+    identity.map_err(|error| Error::Tls { key: tls_key(&error), error })
+}
+
+async fn keep_certificate(
+    (config, storage): (Config, Arc<dyn Storage>),
+    shown: watch::Sender<Option<Identity>>,
+    reload: Reload,
+) {
+    loop {
+        reload.requested().await;
+        match identity(&config, storage.as_ref()) {
+            Ok(identity) => drop(shown.send_replace(identity)),
+            Err(error) => tracing::error!(%error, "certificate not reloaded, the old one stays"),
+        }
     }
 }
 

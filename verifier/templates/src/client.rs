@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
-use platform::Env;
 use platform::http_client::{HttpClient, HttpError};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -94,16 +93,16 @@ pub struct TemplateClient {
 }
 
 impl TemplateClient {
-    /// A client of the template-manager at `base_url` (`http://host:port`). `timeout` bounds each
+    /// A client of the template-manager at `base_url` (`http://host:port`, or `https`). `timeout` bounds each
     /// request, not counting the time that a long poll asks to wait.
     pub fn new(
-        env: &Env,
+        http: HttpClient,
         base_url: &str,
         api_key: Option<SecretString>,
         timeout: Duration,
     ) -> Self {
         let base = base_url.trim_end_matches('/').to_owned();
-        Self { http: HttpClient::new(env), base, api_key, timeout }
+        Self { http, base, api_key, timeout }
     }
 
     /// The current template; with `after`, waits up to `wait` for one with another id.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use platform::{Env, Shutdown};
+use platform::{Env, Reload, Shutdown};
 use templates::config::{Config, ConfigProblem, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -58,9 +58,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         eprintln!("{}: {problem}", arguments.config.display());
         return Ok(ExitCode::from(2));
     }
-    let shutdown = Shutdown::new();
-    stop_on_signal(&env, &shutdown)?;
-    templates::run(env, config, shutdown).await?;
+    let (shutdown, reload) = (Shutdown::new(), Reload::new());
+    heed_signals(&env, &shutdown, &reload)?;
+    templates::run(env, config, shutdown, reload).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,15 +92,20 @@ fn start_log(config: &Config) -> Result<(), ConfigProblem> {
     Ok(())
 }
 
-fn stop_on_signal(env: &Env, shutdown: &Shutdown) -> Result<()> {
+/// SIGTERM and SIGINT end the daemon, SIGHUP has it read its certificate again.
+fn heed_signals(env: &Env, shutdown: &Shutdown, reload: &Reload) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
-    let shutdown = shutdown.clone();
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+    let (shutdown, reload) = (shutdown.clone(), reload.clone());
     drop(env.tasks.spawn("signals", async move {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => reload.request(),
+            }
         }
         shutdown.cancel();
     }));

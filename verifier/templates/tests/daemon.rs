@@ -6,8 +6,10 @@ mod world;
 use std::time::Duration;
 
 use http::StatusCode;
+use platform::http_client::HttpClient;
+use platform::tls::Trust;
 use serde_json::Value;
-use templates::client::{BlockSubmission, ClientError, TemplateAnswer, TemplateId};
+use templates::client::{BlockSubmission, ClientError, TemplateAnswer, TemplateClient, TemplateId};
 use tokio::time::Instant;
 use world::{DAEMON, FakeNode, START_MS, World, hash};
 
@@ -435,4 +437,43 @@ async fn every_documented_endpoint_is_served_with_the_documented_guard() {
         }
     }
     assert_eq!(count, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_trusts_its_certificate_is_served_over_https() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let make_pair = || {
+        let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(place("cert"), pair.cert.pem()).unwrap();
+        std::fs::write(place("key"), pair.signing_key.serialize_pem()).unwrap();
+        pair.cert.pem()
+    };
+    let first = make_pair();
+    let mut world = World::new();
+    let _node = FakeNode::new().start(&world.env, "a").await;
+    let files =
+        format!("http_tls_cert_file = {:?}\nhttp_tls_key_file = {:?}", place("cert"), place("key"));
+    world.start(&["a"], &files);
+    world.pass(SECOND).await;
+    let is_served = async |http: HttpClient| {
+        let client = TemplateClient::new(http, &format!("https://{DAEMON}"), None, SECOND);
+        client.fetch(None, Duration::ZERO).await.is_ok()
+    };
+    let client =
+        |pem: &str| HttpClient::trusting(&world.env, Trust::public_and(pem.as_bytes()).unwrap());
+    assert!(is_served(client(&first)).await);
+    assert!(!is_served(HttpClient::new(&world.env)).await);
+    assert!(world.client.fetch(None, Duration::ZERO).await.is_err(), "in plaintext");
+
+    let second = make_pair();
+    std::fs::write(place("cert"), "none").unwrap();
+    world.reload.request();
+    world.pass(SECOND).await;
+    assert!(is_served(client(&first)).await, "a file that cannot be used changes nothing");
+    std::fs::write(place("cert"), &second).unwrap();
+    world.reload.request();
+    world.pass(SECOND).await;
+    assert!(is_served(client(&second)).await);
+    assert!(!is_served(client(&first)).await);
 }

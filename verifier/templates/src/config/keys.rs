@@ -23,12 +23,14 @@ const fn secret(name: &'static str, doc: &'static str) -> Key {
 }
 
 /// The keys outside `[[nodes]]`.
-pub const KEYS: [Key; 7] = [
+pub const KEYS: [Key; 9] = [
     key("http_addr", Some("\"127.0.0.1:8082\""), "where the HTTP interface listens"),
     secret(
         "http_api_key",
         "asked for in X-API-Key by everything but the probes; required off loopback",
     ),
+    key("http_tls_cert_file", None, "certificate chain (PEM) for HTTPS"),
+    key("http_tls_key_file", None, "private key (PEM) for HTTPS"),
     key(
         "poll_interval_ms",
         Some("3000"),

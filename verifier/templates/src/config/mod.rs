@@ -2,6 +2,7 @@
 
 mod keys;
 mod reader;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use platform::Storage;
+use platform::tls::ServerFiles;
 use secrecy::SecretString;
 
 pub use keys::{KEYS, Key, NODE_KEYS};
 pub use reader::Origin;
 use reader::Reader;
+pub(crate) use tls::key_of as tls_key;
 
 use crate::pace::{POLL_INTERVAL_MS, REFRESH_INTERVAL_MS};
 
@@ -31,6 +34,8 @@ pub struct Config {
     /// The key that `/template`, `/block`, `/mempool` and `/settings` ask for in `X-API-Key`.
     /// Always present when `http_addr` is not loopback, unless [`ALLOW_NO_API_KEY`] is set.
     pub http_api_key: Option<SecretString>,
+    /// Certificate and key for HTTPS; without them HTTP is plaintext.
+    pub http_tls: Option<ServerFiles>,
     /// How often each node is asked for a template beside the long poll.
     pub poll_interval: Duration,
     /// How old an unchanged template may grow before it is announced anew with the node's time.
@@ -120,6 +125,7 @@ impl Config {
         let mut reader = Reader::new(text, environment, storage)?;
         let http_addr = reader.text(&KEYS, "http_addr");
         let http_api_key = reader.secret("http_api_key");
+        let http_tls = tls::read(&mut reader, storage);
         let poll_interval = reader.millis("poll_interval_ms", POLL_INTERVAL_MS);
         let refresh_interval = reader.millis("refresh_interval_ms", REFRESH_INTERVAL_MS);
         let rpc_timeout = reader.millis("rpc_timeout_ms", 100..=600_000);
@@ -139,6 +145,7 @@ impl Config {
         Ok(Self {
             http_addr,
             http_api_key,
+            http_tls,
             poll_interval,
             refresh_interval,
             rpc_timeout,

@@ -144,3 +144,49 @@ fn a_secret_file_that_is_not_there_is_named() {
     let problems = read(&text, &[]).unwrap_err();
     assert!(problems[0].starts_with("nodes[0].password_file: /no/such/file: "), "{problems:?}");
 }
+
+#[rstest]
+#[case("cert", "http_tls_key_file: is missing; HTTPS needs certificate and key")]
+#[case("key", "http_tls_cert_file: is missing; HTTPS needs certificate and key")]
+fn https_takes_certificate_and_key(#[case] set: &str, #[case] problem: &str) {
+    let problems = read(&format!("http_tls_{set}_file = \"/f\"\n{GOOD}"), &[]).unwrap_err();
+    assert_eq!(problems, [problem]);
+}
+
+#[test]
+fn files_for_https_that_cannot_be_used_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let put = |name: &str, text: &str| Disk.write_atomic(&place(name), text.as_bytes()).unwrap();
+    let check = || {
+        let (cert, key) = (place("cert"), place("key"));
+        let files = format!("http_tls_cert_file = {cert:?}\nhttp_tls_key_file = {key:?}\n{GOOD}");
+        read(&files, &[]).map(|config| config.http_tls)
+    };
+    put("cert", &pair.cert.pem());
+    let problems = check().unwrap_err();
+    assert!(problems[0].starts_with("http_tls_key_file: "), "{problems:?}");
+    put("key", &pair.signing_key.serialize_pem());
+    assert!(check().unwrap().is_some());
+    put("cert", "none");
+    let problems = check().unwrap_err();
+    assert!(problems[0].starts_with("http_tls_cert_file: "), "{problems:?}");
+}
+
+#[test]
+fn the_page_has_every_key_with_its_default_and_meaning() {
+    let page = include_str!("../../../../docs/template-manager.md");
+    let top = KEYS.iter().map(|key| (key.name.to_owned(), key, "none"));
+    let nodes = NODE_KEYS.iter().map(|key| {
+        let missing = if matches!(key.name, "name" | "url") { "required" } else { "none" };
+        (format!("nodes[].{}", key.name), key, missing)
+    });
+    for (path, key, missing) in top.chain(nodes) {
+        let default = key.default.map(|value| format!("`{}`", value.trim_matches('"')));
+        let default = default.unwrap_or_else(|| missing.to_owned());
+        let meaning = key.doc.replace("X-API-Key", "`X-API-Key`");
+        let row = format!("| `{path}` | {default} | {meaning} |");
+        assert!(page.contains(&row), "docs/template-manager.md lacks: {row}");
+    }
+}

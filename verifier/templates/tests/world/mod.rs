@@ -13,7 +13,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use platform::http_client::HttpClient;
 use platform::real::{BlockingPool, Disk, OsEntropy};
-use platform::{Env, Shutdown, TaskHandle, Tasks, Wall};
+use platform::{Env, Reload, Shutdown, TaskHandle, Tasks, Wall};
 use templates::client::TemplateClient;
 use templates::{Config, Error};
 
@@ -36,6 +36,7 @@ impl Wall for TestWall {
 pub(crate) struct World {
     pub(crate) env: Env,
     pub(crate) shutdown: Shutdown,
+    pub(crate) reload: Reload,
     pub(crate) daemon: Option<TaskHandle<Result<(), Error>>>,
     /// The tasks of the daemon's host, where nothing else runs.
     pub(crate) daemon_tasks: Tasks,
@@ -52,9 +53,11 @@ impl World {
             storage: Arc::new(Disk),
             tasks: Tasks::new(),
         };
+        let http = HttpClient::new(&env);
         let client =
-            TemplateClient::new(&env, "http://127.0.0.1:8082", None, Duration::from_secs(60));
-        Self { env, shutdown: Shutdown::new(), daemon: None, daemon_tasks: Tasks::new(), client }
+            TemplateClient::new(http, "http://127.0.0.1:8082", None, Duration::from_secs(60));
+        let (shutdown, reload) = (Shutdown::new(), Reload::new());
+        Self { env, shutdown, reload, daemon: None, daemon_tasks: Tasks::new(), client }
     }
 
     /// Starts the daemon on nodes `a:1`, `b:1`, … with `more` lines of configuration.
@@ -73,7 +76,7 @@ impl World {
         let config =
             Config::from_toml(config, &BTreeMap::new(), self.env.storage.as_ref()).unwrap();
         let env = Env { tasks: self.daemon_tasks.clone(), ..self.env.clone() };
-        let run = templates::run(env, config, self.shutdown.clone());
+        let run = templates::run(env, config, self.shutdown.clone(), self.reload.clone());
         self.daemon = Some(self.env.tasks.spawn("daemon", run));
     }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use platform::{Env, Offload, Shutdown, Stream, TaskHandle, Wall};
+use platform::{Env, Offload, Reload, Shutdown, Stream, TaskHandle, Wall};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use verifier::{Config, Error, Reload};
+use verifier::{Config, Error};
 use verifier_protocol::{
     LineDecoder, Message, TemplateVerdict, Verdict, body_lines, decode, encode,
 };
