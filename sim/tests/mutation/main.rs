@@ -1,6 +1,10 @@
 //! Templates of a real node over random mempools: all of them are accepted, and of their changed
-//! bytes none is accepted here that the node's own proposal mode refuses.
+//! bytes none is accepted here that the node's own proposal mode refuses. With the feature
+//! `oracle-kernel` Bitcoin Core's consensus code in this process has a say in both.
 #![allow(clippy::unwrap_used)] // clippy.toml exempts `#[test]` functions, not what they share.
+
+#[cfg(feature = "oracle-kernel")]
+mod kernel;
 
 use std::sync::Arc;
 
@@ -29,6 +33,9 @@ use templates::gbt::BlockTemplate;
 const START: u64 = 1_700_000_000;
 /// Random mempools, each judged as one template.
 const MEMPOOLS: u32 = 12;
+/// In a block: behind the version and the hash of the block before.
+#[cfg(feature = "oracle-kernel")]
+const MERKLE_ROOT_AT: usize = 36;
 
 /// A way to lock a coin that anyone may unlock.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +224,19 @@ impl Rig {
         (work.proposal_block(), declared)
     }
 
+    /// Hands the kernel the blocks of the node from this height on; the height after the last.
+    #[cfg(feature = "oracle-kernel")]
+    fn tell(&mut self, kernel: &kernel::Kernel, from: u32) -> u32 {
+        let height: u32 = self.ask("getblockcount", &json!([]));
+        for height in from..=height {
+            let hash: String = self.ask("getblockhash", &json!([height]));
+            let block: String = self.ask("getblock", &json!([hash, 0]));
+            // One beside a proposal that it took is no tip until the next proposal stands on it.
+            kernel.connects(&const_hex::decode(block).unwrap());
+        }
+        height + 1
+    }
+
     /// The node's own word, `None` for a valid block.
     fn objection(&mut self, block: &[u8]) -> Option<String> {
         let data = const_hex::encode(block);
@@ -263,6 +283,8 @@ fn mutations_of_random_templates_are_refused_here_or_valid_to_the_node() {
     let Some(mut rig) = Rig::start() else { return };
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
+    #[cfg(feature = "oracle-kernel")]
+    let (kernel, mut untold) = (kernel::Kernel::new(), 1);
     let families = prop::collection::vec(family(), 1..12);
     for _ in 0..MEMPOOLS {
         let families = families.new_tree(&mut runner).unwrap().current();
@@ -273,6 +295,17 @@ fn mutations_of_random_templates_are_refused_here_or_valid_to_the_node() {
         let judged = check(&block, &declared, &Options::default());
         assert!(judged.is_ok(), "{judged:?} on {families:?}");
         assert_eq!(rig.objection(&block), None, "{families:?}");
+        #[cfg(feature = "oracle-kernel")]
+        {
+            untold = rig.tell(&kernel, untold);
+            assert_eq!(kernel.objection(&block), None, "{families:?}");
+            assert!(kernel.connects(&kernel::solved(&block)), "{families:?}");
+            // An oracle that says yes to everything is none.
+            block[MERKLE_ROOT_AT] ^= 1;
+            assert!(kernel.objection(&block).is_some());
+            assert!(!kernel.connects(&kernel::solved(&block)));
+            block[MERKLE_ROOT_AT] ^= 1;
+        }
 
         let name = sha256::Hash::hash(&block);
         let mut accepted = 0;
@@ -284,6 +317,8 @@ fn mutations_of_random_templates_are_refused_here_or_valid_to_the_node() {
                 accepted += 1;
                 let objection = rig.objection(&block);
                 assert_eq!(objection, None, "byte {place} ^ {flip:#04x} of block {name}");
+                #[cfg(feature = "oracle-kernel")]
+                assert_eq!(kernel.objection(&block), None, "byte {place} ^ {flip:#04x} of {name}");
             }
             block[place] ^= flip;
         }
