@@ -1,6 +1,6 @@
 //! `fuzz-targets`: tries targets for longer than the tests do, and again on one input.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -26,6 +26,9 @@ struct Cli {
     /// Run this one input instead.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Write the inputs to begin with into a folder for each target instead, for libFuzzer.
+    #[arg(long, value_name = "DIR", conflicts_with = "input")]
+    write_seeds: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -46,9 +49,26 @@ fn main() -> Result<()> {
             println!("{}: {} keeps its promises", target.name, file.display());
             continue;
         }
+        if let Some(directory) = &cli.write_seeds {
+            write_seeds(target, &directory.join(target.name))?;
+            continue;
+        }
         let inputs = try_for(target, cli.seed, Duration::from_secs(cli.seconds));
         println!("{:<20} {inputs:>9} inputs: {}", target.name, target.about);
     }
+    Ok(())
+}
+
+fn write_seeds(target: &Target, directory: &Path) -> Result<()> {
+    let seeds = (target.seeds)();
+    platform::real::Disk.create_dir_all(directory)?;
+    for (index, seed) in seeds.iter().enumerate() {
+        let file = directory.join(format!("seed-{index:02}"));
+        platform::real::Disk
+            .write_atomic(&file, seed)
+            .with_context(|| file.display().to_string())?;
+    }
+    println!("{:<20} {:>9} seeds: {}", target.name, seeds.len(), directory.display());
     Ok(())
 }
 
