@@ -32,10 +32,15 @@ struct Times {
 }
 
 impl Report {
+    /// The 99th percentiles on the wire, in microseconds: unseen, and seen.
+    pub fn p99_us(&self) -> [u64; 2] {
+        [&self.cold, &self.warm].map(|times| times.wire.value_at_quantile(0.99))
+    }
+
     /// Whether the targets are met.
     pub fn holds(&self) -> bool {
-        let p99 = |times: &Times| times.wire.value_at_quantile(0.99);
-        p99(&self.cold) < COLD_US && p99(&self.warm) < WARM_US
+        let [cold, warm] = self.p99_us();
+        cold < COLD_US && warm < WARM_US
     }
 }
 
