@@ -1,7 +1,9 @@
 //! The behaviour suite on real sockets and the real file system.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use platform::Net;
 use platform::behaviour::network::Sides;
 use platform::behaviour::storage::Place;
 use platform::behaviour::{network, storage};
@@ -33,3 +35,19 @@ macro_rules! on_files {
     };
 }
 platform::storage_behaviour!(on_files);
+
+#[tokio::test]
+async fn a_load_can_come_from_several_addresses() {
+    let env = platform::real::env();
+    let mut listener = env.net.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().to_string();
+    for last in [2, 3] {
+        let from = IpAddr::from([127, 0, 0, last]);
+        let net = platform::real::SocketsFrom(from);
+        let (connected, accepted) = tokio::join!(net.connect(&address), listener.accept());
+        assert_eq!(connected.unwrap().local.ip(), from);
+        assert_eq!(accepted.unwrap().peer.ip(), from);
+    }
+    let error = platform::real::SocketsFrom(IpAddr::from([127, 0, 0, 2])).connect("[::1]:1").await;
+    assert!(error.err().unwrap().to_string().contains("cannot be reached from 127.0.0.2"));
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use clock::{BlockingPool, OsEntropy, SystemWall};
 pub use disk::Disk;
 pub use service_manager::ServiceManager;
-pub use sockets::Sockets;
+pub use sockets::{Sockets, SocketsFrom};
 
 use crate::{Env, Tasks};
 

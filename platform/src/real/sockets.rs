@@ -1,7 +1,7 @@
 //! TCP.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::{Listener, Net, Stream};
 
@@ -29,6 +29,31 @@ impl Net for Sockets {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
         Ok(Box::new(Socket { listener, local }))
+    }
+}
+
+/// The same, connecting from an address of this machine: a load from one address is held to what
+/// one address may do, and has no more ports than it has.
+pub struct SocketsFrom(pub IpAddr);
+
+#[async_trait]
+impl Net for SocketsFrom {
+    async fn connect(&self, address: &str) -> io::Result<Stream> {
+        let peers = tokio::net::lookup_host(address).await?;
+        let mut peers = peers.filter(|peer| peer.is_ipv4() == self.0.is_ipv4());
+        let peer = peers.next().ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::AddrNotAvailable,
+                format!("{address} cannot be reached from {}", self.0),
+            )
+        })?;
+        let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(self.0, 0))?;
+        stream(socket.connect(peer).await?, peer)
+    }
+
+    async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
+        Sockets.listen(address).await
     }
 }
 

@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use platform::Env;
+use platform::real::SocketsFrom;
 use sv2_noise::AuthorityPublicKey;
 use tokio::time::Instant;
 
 use super::measure::{Measures, Metric};
 use super::tips::{TipHash, Tips};
 
+/// Miners on this machine connect from so many of its addresses, 127.0.0.2 and those behind it.
+const SOURCES: u8 = 8;
+
 /// What a load is, and what came of it so far.
 pub(super) struct Load {
-    pub(super) env: Env,
-    /// Where miners connect; they take turns.
-    pub(super) addresses: Vec<String>,
+    /// The machine, as often as it has addresses to connect from; miners take turns.
+    envs: Vec<Env>,
+    /// Where miners connect.
+    pub(super) address: String,
     pub(super) authority: Option<AuthorityPublicKey>,
     /// What miners' names begin with.
     pub(super) identity: String,
@@ -59,10 +64,16 @@ pub(super) struct Tally {
     pub(super) disconnects: u64,
 }
 
+/// This machine, connecting from one loopback address each.
+pub(super) fn loopback_sources(env: &Env) -> Vec<Env> {
+    let from = |last| Arc::new(SocketsFrom([127, 0, 0, last].into()));
+    (2..2 + SOURCES).map(|last| Env { net: from(last), ..env.clone() }).collect()
+}
+
 impl Load {
     pub(super) fn new(
-        env: &Env,
-        addresses: Vec<String>,
+        envs: Vec<Env>,
+        address: String,
         authority: Option<AuthorityPublicKey>,
         identity: String,
         share_interval: Duration,
@@ -70,8 +81,8 @@ impl Load {
         tips: Tips,
     ) -> Self {
         Self {
-            env: env.clone(),
-            addresses,
+            envs,
+            address,
             authority,
             identity,
             share_interval,
@@ -82,6 +93,11 @@ impl Load {
             working: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// The machine of the miner of this number.
+    pub(super) fn env(&self, index: u32) -> &Env {
+        &self.envs[index as usize % self.envs.len()]
     }
 
     /// From here on miners send shares.

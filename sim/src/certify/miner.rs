@@ -54,8 +54,8 @@ async fn connect_and_work(
     rng: &mut ChaCha8Rng,
     had_work: &mut bool,
 ) -> Result<std::convert::Infallible, String> {
-    let address = &load.addresses[index as usize % load.addresses.len()];
-    let connection = connection::open(&load.env, address, load.authority).await?;
+    let address = &load.address;
+    let connection = connection::open(load.env(index), address, load.authority).await?;
     let mut session = Session {
         load,
         connection,
@@ -222,7 +222,7 @@ impl Session<'_> {
     fn next_share(&mut self, due: Instant, frames: &mut Vec<u8>) {
         let counts = self.load.is_measuring();
         let nonce = self.rng.next_u32();
-        let now_s = (self.load.env.wall.unix_ms() / 1000) as u32;
+        let now_s = (self.load.env(0).wall.unix_ms() / 1000) as u32;
         let ground =
             self.board.as_ref().and_then(|board| board.grind(ShareClass::Share, nonce, now_s));
         let Some(ground) = ground else {

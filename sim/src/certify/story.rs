@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::certificate::{Bucket, Certificate, Counts, Events, LoadShown, Used};
 use super::join::Join;
-use super::load::{Load, Tally};
+use super::load::{Load, Tally, loopback_sources};
 use super::machine::Machine;
 use super::measure::Measures;
 use super::miner;
@@ -110,8 +110,8 @@ pub(super) async fn outside(
 ) -> Result<(Certificate, Measures), CertifyError> {
     let machine = Machine::look();
     let load = Arc::new(Load::new(
-        env,
-        vec![outside.address.clone()],
+        vec![env.clone()],
+        outside.address.clone(),
         outside.authority,
         outside.identity.clone(),
         options.share_interval,
@@ -233,8 +233,8 @@ impl Bench {
 
     fn load(&self, env: &Env, options: &Options) -> Result<Load, CertifyError> {
         Ok(Load::new(
-            env,
-            vec![site::loopback(self.site.ports.miners)],
+            loopback_sources(env),
+            site::loopback(self.site.ports.miners),
             Some(self.site.authority()?),
             site::MINER_PREFIX.to_owned(),
             options.share_interval,
@@ -301,7 +301,7 @@ async fn ramp(
     for index in 0..options.miners {
         let due = start + Duration::from_secs_f64(f64::from(index) / rate);
         let miner = miner::mine(Arc::clone(load), index, due);
-        drop(load.env.tasks.spawn("miner", miner));
+        drop(load.env(index).tasks.spawn("miner", miner));
     }
     let limit = Duration::from_secs_f64(f64::from(options.miners) / rate) + RAMP_PATIENCE;
     while load.working() < options.miners as usize {
