@@ -132,6 +132,12 @@ fn optimised(root: &Path) -> Result<String> {
     Ok(target(root)?.join("release/sim"))
 }
 
+/// The gateway beside another server under the same loads.
+pub(crate) fn against(root: &Path, server: &str) -> Result<()> {
+    let release = optimised(root)?;
+    run(root, "ratios", &release, &["certify", "--against", server])
+}
+
 /// Other people's programs. It needs the package registry until they are in the cache, and a node.
 pub(crate) fn interop(root: &Path, pool_sv2: bool) -> Result<()> {
     cargo(root, "build", &["build", "--workspace", "--bins", "--quiet"])?;

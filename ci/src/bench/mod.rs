@@ -13,6 +13,8 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 
+use crate::steps;
+
 use self::baseline::{Baseline, Comparison};
 use self::tools::Tools;
 
@@ -27,9 +29,15 @@ pub(crate) struct BenchArgs {
     /// Takes the counts as the baseline that later runs are held to
     #[arg(long)]
     bless: bool,
+    /// Instead: measures the gateway and another server in turn, on real sockets
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["packages", "bless"])]
+    against: Option<String>,
 }
 
 pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> Result<()> {
+    if let Some(server) = &arguments.against {
+        return steps::against(root, server);
+    }
     let metadata = MetadataCommand::new().current_dir(root).exec()?;
     let packages = packages(&metadata, &arguments.packages)?;
     let tools = Tools::ready(&metadata)?;

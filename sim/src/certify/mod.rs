@@ -9,18 +9,21 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod certificate;
+mod course;
 mod join;
 mod load;
 mod machine;
 mod measure;
 mod miner;
 mod page;
+mod peer;
 mod pool;
 mod promises;
 mod story;
 mod targets;
 mod tips;
 pub(crate) mod usage;
+mod versus;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use sv2_noise::AuthorityPublicKey;
 
 pub use certificate::{Certificate, Outcome};
 pub use targets::{Targets, measure as targets};
+pub use versus::{Versus, measure as versus};
 
 use crate::node::{RpcError, ScriptError, StartError};
 use crate::walk::WalkError;

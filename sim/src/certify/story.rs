@@ -16,14 +16,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::certificate::{Bucket, Certificate, Counts, Events, LoadShown, Used};
+use super::course::{counts, end, idly, put, settle, shown};
 use super::join::Join;
-use super::load::{Load, Tally, loopback_sources};
+use super::load::{Load, loopback_sources};
 use super::machine::Machine;
 use super::measure::Measures;
-use super::miner;
 use super::pool::{self, Taken};
-use super::tips::{TipCounts, Tips};
-use super::usage::Usage;
+use super::tips::Tips;
 use super::{CertifyError, Options, Outside};
 use crate::actors::events;
 use crate::node::{ChainScript, Node, RealNode};
@@ -36,17 +35,10 @@ const BLOCKS: u32 = 101;
 /// The chain begins so long ago, so that no block of it is in the future.
 const CHAIN_AGE_S: u64 = 7_200;
 
-/// How long the miners of a ramp may take beyond it.
-const RAMP_PATIENCE: Duration = Duration::from_secs(60);
-/// How long the last shares may take.
-const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the gateway may take to tell its metrics, and how much.
 const METRICS_PATIENCE: Duration = Duration::from_secs(5);
 /// See [`METRICS_PATIENCE`].
 const MOST_METRICS_BYTES: usize = 1 << 20;
-/// How often a wait looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// Loads the programs of this machine.
 pub(super) async fn inside(
     env: &Env,
@@ -56,19 +48,9 @@ pub(super) async fn inside(
     let machine = Machine::look();
     let mut bench = Bench::begin(env, options, progress).await?;
     bench.start(progress).await?;
-    let pid = bench.running.pid("gateway").unwrap_or_default();
-    let idle = Usage::of(pid).unwrap_or_default();
+    let pid = bench.running.pid("gateway");
     let load = Arc::new(bench.load(env, options)?);
-    ramp(&load, options, progress).await?;
-    let working = Usage::of(pid).unwrap_or_default();
-    load.send(true);
-    tokio::time::sleep(options.warm_up).await;
-    progress(&format!("measuring {} s", options.duration.as_secs()));
-    let before = Usage::of(pid).unwrap_or_default();
-    load.measure(true);
-    bench.mine(&load, options).await?;
-    load.measure(false);
-    let after = Usage::of(pid).unwrap_or_default();
+    let uses = put(&load, options, pid, progress, bench.mine(&load, options)).await?;
     settle(&load, progress, || bench.join.open()).await;
     let unanswered = load.waiting() as u64;
     let (mut measures, tips, tally) = load.take();
@@ -80,17 +62,7 @@ pub(super) async fn inside(
         events: Some(Events::new(join, bench.taken.load(Ordering::Relaxed))),
         ..counts(tips.measure(&mut measures), tally, unanswered)
     };
-    let cpu = after.cpu.saturating_sub(before.cpu);
-    let used = Used {
-        idle_bytes: idle.resident_bytes,
-        working_bytes: working.resident_bytes,
-        final_bytes: after.resident_bytes,
-        cpu_us_per_connection: (working.cpu.saturating_sub(idle.cpu)).as_secs_f64() * 1e6
-            / f64::from(options.miners),
-        cpu_us_per_share: cpu.as_secs_f64() * 1e6 / counts.shares_accepted.max(1) as f64,
-        processors: cpu.as_secs_f64() / options.duration.as_secs_f64(),
-        tips_written,
-    };
+    let used = Used { tips_written, ..uses.used(options, counts.shares_accepted) };
     let shown = LoadShown {
         node: Some(bench.node.version().to_owned()),
         tip_interval_s: Some(options.tip_interval.as_secs_f64()),
@@ -118,18 +90,9 @@ pub(super) async fn outside(
         options.burst,
         Tips::unannounced(),
     ));
-    ramp(&load, options, progress).await?;
-    load.send(true);
-    tokio::time::sleep(options.warm_up).await;
-    progress(&format!("measuring {} s", options.duration.as_secs()));
-    load.measure(true);
-    tokio::time::sleep(options.duration).await;
-    load.measure(false);
-    settle(&load, progress, || 0).await;
-    let unanswered = load.waiting() as u64;
-    let (mut measures, tips, tally) = load.take();
+    put(&load, options, None, progress, idly(options)).await?;
+    let (counts, measures) = end(&load, progress).await;
     env.tasks.abort_all();
-    let counts = counts(tips.measure(&mut measures), tally, unanswered);
     let shown = shown(options, &outside.address, &counts);
     Ok((Certificate::new(machine, shown, counts, None, &measures), measures))
 }
@@ -287,81 +250,6 @@ fn chain(
     node.call("setmocktime", &json!([0]))?;
     chain.fill_mempool(&mut node, options.transactions)?;
     Ok((node, chain))
-}
-
-/// Connects every miner at its moment, and waits until all have work.
-async fn ramp(
-    load: &Arc<Load>,
-    options: &Options,
-    progress: &mut dyn FnMut(&str),
-) -> Result<(), CertifyError> {
-    let rate = options.connects_per_second;
-    progress(&format!("connecting {} miners, {rate} a second", options.miners));
-    let start = Instant::now();
-    for index in 0..options.miners {
-        let due = start + Duration::from_secs_f64(f64::from(index) / rate);
-        let miner = miner::mine(Arc::clone(load), index, due);
-        drop(load.env(index).tasks.spawn("miner", miner));
-    }
-    let limit = Duration::from_secs_f64(f64::from(options.miners) / rate) + RAMP_PATIENCE;
-    while load.working() < options.miners as usize {
-        if start.elapsed() > limit {
-            return Err(CertifyError::Idle {
-                working: load.working(),
-                miners: options.miners,
-                after: limit,
-                last: load.last_failure(),
-            });
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
-}
-
-/// Sends nothing more, and waits for what is under way.
-async fn settle(load: &Load, progress: &mut dyn FnMut(&str), unresolved: impl Fn() -> usize) {
-    progress("waiting for the last shares");
-    load.send(false);
-    let start = Instant::now();
-    while load.waiting() + unresolved() > 0 && start.elapsed() < SETTLE_PATIENCE {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-fn counts(tips: TipCounts, tally: Tally, unanswered: u64) -> Counts {
-    Counts {
-        tips: tips.tips,
-        missed_tips: tips.missed as u64,
-        shares_due: tally.due,
-        shares_sent: tally.sent,
-        shares_accepted: tally.accepted,
-        shares_idle: tally.idle,
-        overtaken: tally.overtaken,
-        refused: tally.refused,
-        unanswered,
-        disconnects: tally.disconnects,
-        failed_connects: tally.failed_connects,
-        events: None,
-    }
-}
-
-fn shown(options: &Options, gateway: &str, counts: &Counts) -> LoadShown {
-    let seconds = options.duration.as_secs_f64();
-    let refused: u64 = counts.refused.values().sum();
-    LoadShown {
-        gateway: gateway.to_owned(),
-        node: None,
-        miners: options.miners,
-        connects_per_second: options.connects_per_second,
-        share_interval_s: options.share_interval.as_secs_f64(),
-        measured_s: seconds,
-        warm_up_s: options.warm_up.as_secs_f64(),
-        tip_interval_s: None,
-        transactions: None,
-        log_sync: None,
-        offered_per_s: counts.shares_due as f64 / seconds,
-        achieved_per_s: (counts.shares_accepted + counts.overtaken + refused) as f64 / seconds,
-    }
 }
 
 /// The buckets of the histogram among the metrics, each with what is in it and in those below.

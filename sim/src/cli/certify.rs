@@ -53,6 +53,10 @@ pub(super) struct CertifyArgs {
     /// Measures every target of our own in turn and shows them in one table, under loads of its own
     #[arg(long, conflicts_with_all = ["gateway", "burst"])]
     targets: bool,
+    /// Measures the gateway and another server in turn under the same loads, and shows the ratios;
+    /// the table is `reports/against_pool_sv2.md`
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["gateway", "burst", "targets"])]
+    against: Option<Peer>,
     /// The folder of `gateway`, `verifier` and `template-manager`; default: beside this program
     #[arg(long, value_name = "DIR", conflicts_with = "gateway")]
     programs: Option<PathBuf>,
@@ -67,6 +71,9 @@ pub(super) fn run(args: CertifyArgs) -> Result<u8> {
     if args.targets {
         return targets(args.programs.as_deref(), &directory);
     }
+    if let Some(Peer::PoolSv2) = args.against {
+        return versus(args.programs.as_deref());
+    }
     let options = options(args)?;
     if cfg!(debug_assertions) {
         say("a debug build is measured; `cargo build --release` makes what a certificate is about");
@@ -80,6 +87,23 @@ pub(super) fn run(args: CertifyArgs) -> Result<u8> {
         Outcome::Failed => FAILED,
         Outcome::Inconclusive => INCONCLUSIVE,
     })
+}
+
+/// Servers to measure against.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Peer {
+    /// The reference implementation's pool.
+    #[value(name = "pool_sv2")]
+    PoolSv2,
+}
+
+fn versus(programs: Option<&Path>) -> Result<u8> {
+    let versus = certify::versus(programs, &mut |step| say(format!("certify: {step}")))?;
+    let path = root().join("reports").join("against_pool_sv2.md");
+    std::fs::write(&path, versus.page()).context("the table cannot be written")?;
+    say(format!("\n{versus}"));
+    say(format!("report  {}", path.display()));
+    Ok(if versus.is_conclusive() { 0 } else { INCONCLUSIVE })
 }
 
 fn targets(programs: Option<&Path>, directory: &Path) -> Result<u8> {

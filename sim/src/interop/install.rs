@@ -26,7 +26,7 @@ pub const MINING_DEVICE: Published =
 pub const POOL: Published =
     Published { package: "pool_sv2", version: "0.7.0", program: "pool_sv2" };
 
-/// What makes the builds, which nobody measures, take less time than the programs' own settings.
+/// What makes the builds of programs that nobody measures take less time than their own settings.
 const CHEAPER: [(&str, &str); 4] = [
     ("CARGO_PROFILE_RELEASE_LTO", "false"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
@@ -43,11 +43,31 @@ pub fn ensure(
     wanted: &[Published],
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, InteropError> {
-    let cache = crate::node::cache_folder().ok_or(InteropError::NoCache)?.join("interop");
+    ensure_in("interop", wanted, &CHEAPER, progress)
+}
+
+/// The same of programs that are measured: built as their packages say.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_optimised(
+    wanted: &[Published],
+    progress: &mut dyn FnMut(&str),
+) -> Result<PathBuf, InteropError> {
+    ensure_in("interop/optimised", wanted, &[], progress)
+}
+
+fn ensure_in(
+    place: &str,
+    wanted: &[Published],
+    settings: &[(&str, &str)],
+    progress: &mut dyn FnMut(&str),
+) -> Result<PathBuf, InteropError> {
+    let cache = crate::node::cache_folder().ok_or(InteropError::NoCache)?.join(place);
     let folder = cache.join("bin");
     for published in wanted {
         if !folder.join(published.program).is_file() {
-            build(published, &cache, progress)?;
+            build(published, &cache, settings, progress)?;
         }
     }
     Ok(folder)
@@ -56,6 +76,7 @@ pub fn ensure(
 fn build(
     published: &Published,
     cache: &Path,
+    settings: &[(&str, &str)],
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), InteropError> {
     let Published { package, version, program } = published;
@@ -66,7 +87,7 @@ fn build(
         .arg(cache)
         // The packages share most of what they depend on.
         .env("CARGO_TARGET_DIR", cache.join("target"))
-        .envs(CHEAPER)
+        .envs(settings.iter().copied())
         .current_dir(std::env::temp_dir())
         .status();
     let reason = match status {

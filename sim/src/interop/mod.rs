@@ -15,7 +15,7 @@ mod install;
 mod pool;
 mod sv1;
 mod table;
-mod template_provider;
+pub(crate) mod template_provider;
 mod translator;
 
 use std::path::Path;
@@ -27,8 +27,10 @@ use crate::walk::scene::Scene;
 use crate::walk::stage::Stage;
 use crate::walk::{self, WalkError};
 
+pub(crate) use install::ensure_optimised;
 pub use install::{MINING_DEVICE, POOL, Published, TRANSLATOR, ensure};
 pub use pool::{Judged, judge_pool};
+pub(crate) use pool::{Manners, Pool};
 pub use table::{Row, Table};
 
 pub use crate::walk::Options;
@@ -57,6 +59,9 @@ pub enum InteropError {
         /// What went wrong.
         reason: String,
     },
+    /// A load could not be made.
+    #[error(transparent)]
+    Measure(Box<crate::certify::CertifyError>),
     /// The gateway's own world could not be set up.
     #[error(transparent)]
     Walk(#[from] WalkError),

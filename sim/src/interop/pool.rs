@@ -1,14 +1,17 @@
 //! The reference pool under our suite: the peer to compare a gateway with.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::base58;
 use platform::Env;
-use sv2_noise::AuthoritySecretKey;
+use sv2_noise::{AuthorityPublicKey, AuthoritySecretKey};
 use zeroize::Zeroizing;
 
 use super::install::{POOL, ensure};
-use super::{InteropError, Options, template_provider};
+use super::template_provider::Provider;
+use super::{InteropError, Options};
 use crate::walk::process::{Programs, Running};
 use crate::walk::{self, WalkError, site};
 
@@ -18,6 +21,8 @@ const SUITE: &str = "conformance";
 const SUITE_JOBS: &str = "8";
 /// The suite waits so long for the pool to end a connection that stalls.
 const SUITE_STALL_MS: &str = "75000";
+/// The time between two tips while it is judged.
+const TIP_INTERVAL: Duration = Duration::from_secs(15);
 /// How often the pool's port is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -52,34 +57,10 @@ async fn judge(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Judged, WalkError> {
     let folder = site::folder(keep)?;
-    let ports = site::free_ports::<2>(env).await?;
-    let [provider, miners] = ports.map(site::loopback);
-    let provide = template_provider::serve(env.clone(), provider.clone());
-    drop(env.tasks.spawn("template_provider", async move {
-        if let Err(error) = provide.await {
-            tracing::error!(%error, "the template provider does not listen");
-        }
-    }));
-    progress(&format!("starting {PROGRAM} on a template provider at {provider}"));
-    let rng = std::sync::Arc::clone(&env.rng);
-    let mut secret = Zeroizing::new([0; 32]);
-    rng.fill(secret.as_mut());
-    let secret = Zeroizing::new(base58::encode_check(secret.as_ref()));
-    let authority = AuthoritySecretKey::parse(&secret)
-        .map_err(|error| WalkError::Violated(error.to_string()))?
-        .public()
-        .to_string();
-    site::write(folder.path(), "pool.toml", &config(&miners, &provider, &authority, &secret))?;
-    let mut running = Running::default();
-    running.add(theirs.start(PROGRAM, &["--config", "pool.toml"], folder.path())?);
-    let listens = async || match env.net.connect(&miners).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            Err(error.to_string())
-        }
-    };
-    running.until("the pool to listen", PROGRAM, listens).await?;
+    let provider = Provider { tip_interval: TIP_INTERVAL, announce: Arc::new(|_| ()) };
+    progress(&format!("starting {PROGRAM} on a template provider"));
+    let pool = Pool::start(env, theirs, folder.path(), provider, SUITE_MANNERS).await?;
+    let (miners, authority) = (pool.address.clone(), pool.authority.to_string());
     progress("the suite judges it");
     let arguments = [
         "run",
@@ -113,8 +94,82 @@ async fn judge(
     Ok(Judged { numbers, page })
 }
 
-/// A pool whose shares take a few thousand hashes at the hash rate that the suite states.
-fn config(miners: &str, provider: &str, authority: &str, secret: &str) -> String {
+/// How the pool treats its miners.
+pub(crate) struct Manners {
+    /// Shares that it wants of each in a minute: with their hash rate, its difficulty.
+    pub(crate) shares_per_minute: f64,
+    /// Shares in one acknowledgement.
+    pub(crate) share_batch_size: u32,
+    /// What it writes to its log.
+    pub(crate) log_level: &'static str,
+}
+
+/// Shares take a few thousand hashes at the hash rate that the suite states.
+const SUITE_MANNERS: Manners =
+    Manners { shares_per_minute: 60.0, share_batch_size: 1, log_level: "info" };
+
+/// A running pool; dropping it ends it.
+pub(crate) struct Pool {
+    running: Running,
+    /// Where it takes miners.
+    pub(crate) address: String,
+    /// Whom its certificate is from.
+    pub(crate) authority: AuthorityPublicKey,
+}
+
+impl Pool {
+    /// Starts one in `folder` on a template provider, and waits until it listens.
+    pub(crate) async fn start(
+        env: &Env,
+        theirs: &Programs,
+        folder: &Path,
+        provider: Provider,
+        manners: Manners,
+    ) -> Result<Self, WalkError> {
+        let [source, address] = site::free_ports::<2>(env).await?.map(site::loopback);
+        let provide = provider.serve(env.clone(), source.clone());
+        drop(env.tasks.spawn("template_provider", async move {
+            if let Err(error) = provide.await {
+                tracing::error!(%error, "the template provider does not listen");
+            }
+        }));
+        let mut secret = Zeroizing::new([0; 32]);
+        env.rng.fill(secret.as_mut());
+        let secret = Zeroizing::new(base58::encode_check(secret.as_ref()));
+        let authority = AuthoritySecretKey::parse(&secret)
+            .map_err(|error| WalkError::Violated(error.to_string()))?
+            .public();
+        let text = config(&address, &source, &authority.to_string(), &secret, &manners);
+        site::write(folder, "pool.toml", &text)?;
+        let mut running = Running::default();
+        let log_level = format!("RUST_LOG={}", manners.log_level);
+        let arguments = ["--config", "pool.toml"];
+        running.add(theirs.start_behind(&["env", &log_level], PROGRAM, &arguments, folder)?);
+        let listens = async || match env.net.connect(&address).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Err(error.to_string())
+            }
+        };
+        running.until("the pool to listen", PROGRAM, listens).await?;
+        Ok(Self { running, address, authority })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.running.pid(PROGRAM)
+    }
+}
+
+fn config(
+    miners: &str,
+    provider: &str,
+    authority: &str,
+    secret: &str,
+    manners: &Manners,
+) -> String {
+    let Manners { shares_per_minute, share_batch_size, .. } = manners;
     format!(
         r#"authority_public_key = "{authority}"
 authority_secret_key = "{secret}"
@@ -123,8 +178,8 @@ listen_address = "{miners}"
 coinbase_reward_script = "wpkh(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"
 server_id = 1
 pool_signature = "pool_sv2"
-shares_per_minute = 60.0
-share_batch_size = 1
+shares_per_minute = {shares_per_minute:?}
+share_batch_size = {share_batch_size}
 supported_extensions = [2]
 
 [template_provider_type.Sv2Tp]

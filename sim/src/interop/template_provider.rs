@@ -3,6 +3,7 @@
 //! It speaks the Template Distribution Protocol over Noise. Its network is hard, so that whoever
 //! mines on its templates finds shares and no blocks, and its tip changes in a steady rhythm.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::{Hash as _, sha256d};
@@ -17,8 +18,6 @@ use tokio::time::Instant;
 
 /// The largest payload it takes.
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
-/// The time between two tips.
-const TIP_INTERVAL: Duration = Duration::from_secs(15);
 /// The network's compact target: that of the first blocks of the main chain.
 const N_BITS: u32 = 0x1d00_ffff;
 /// The height of the first template.
@@ -30,24 +29,40 @@ const COMMITMENT_HEAD: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 /// How long its certificate is good, in seconds, and how long it has been.
 const VALID_S: u32 = 86_400;
 
-/// Serves `listen` until the future is dropped. Its certificate is signed by a key that nobody
-/// knows, so clients must take any.
-///
-/// # Errors
-/// When it cannot listen.
-pub(super) async fn serve(env: Env, listen: String) -> std::io::Result<()> {
-    let mut listener = env.net.listen(&listen).await?;
-    loop {
-        let stream = listener.accept().await?;
-        let inner = env.clone();
-        drop(env.tasks.spawn("template_provider", async move {
-            let Err(error) = provide(&inner, stream).await;
-            tracing::info!(error, "the client of the template provider is gone");
-        }));
+/// A template provider of this rhythm.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    /// The time between two tips.
+    pub(crate) tip_interval: Duration,
+    /// Hears of each tip, by its hash in internal byte order, before a client does.
+    pub(crate) announce: Arc<dyn Fn([u8; 32]) + Send + Sync>,
+}
+
+impl Provider {
+    /// Serves `listen` until the future is dropped. Its certificate is signed by a key that nobody
+    /// knows, so clients must take any.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub(crate) async fn serve(self, env: Env, listen: String) -> std::io::Result<()> {
+        let mut listener = env.net.listen(&listen).await?;
+        loop {
+            let stream = listener.accept().await?;
+            let (inner, provider) = (env.clone(), self.clone());
+            drop(env.tasks.spawn("template_provider", async move {
+                let Err(error) = provide(&inner, &provider, stream).await;
+                tracing::info!(error, "the client of the template provider is gone");
+            }));
+        }
     }
 }
 
-async fn provide(env: &Env, stream: Stream) -> Result<std::convert::Infallible, String> {
+async fn provide(
+    env: &Env,
+    provider: &Provider,
+    stream: Stream,
+) -> Result<std::convert::Infallible, String> {
+    let Provider { tip_interval, announce } = provider;
     let mut client = Client::greet(env, stream).await?;
     let mut next_tip: Option<Instant> = None;
     let mut height = FIRST_HEIGHT;
@@ -73,17 +88,24 @@ async fn provide(env: &Env, stream: Stream) -> Result<std::convert::Infallible, 
                 Asked::Nothing => {}
             }
         }
-        let due = next_tip.unwrap_or_else(|| Instant::now() + TIP_INTERVAL);
+        let due = next_tip.unwrap_or_else(|| Instant::now() + *tip_interval);
         tokio::select! {
             biased;
             received = client.receive() => received?,
             () = tokio::time::sleep_until(due), if next_tip.is_some() => {
-                client.send(&tip(height, env.wall.unix_ms() / 1000)).await?;
+                let frames = tip(height, env.wall.unix_ms() / 1000);
+                announce(block_hash(height));
+                client.send(&frames).await?;
                 height += 1;
-                next_tip = Some(due + TIP_INTERVAL);
+                next_tip = Some(due + *tip_interval);
             }
         }
     }
+}
+
+/// The hash of the block below this height.
+fn block_hash(height: u32) -> [u8; 32] {
+    sha256d::Hash::hash(&height.to_le_bytes()).to_byte_array()
 }
 
 /// A future template and the tip that makes it the present one.
@@ -114,7 +136,7 @@ fn tip(height: u32, now_s: u64) -> Vec<u8> {
     let network = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(N_BITS));
     SetNewPrevHash {
         template_id,
-        prev_hash: U256(sha256d::Hash::hash(&height.to_le_bytes()).to_byte_array()),
+        prev_hash: U256(block_hash(height)),
         header_timestamp: now_s.try_into().unwrap_or(u32::MAX),
         n_bits: N_BITS,
         target: U256(network.to_le_bytes()),
@@ -140,7 +162,7 @@ struct Client {
 impl Client {
     /// The handshake.
     async fn greet(env: &Env, mut stream: Stream) -> Result<Self, String> {
-        let rng = std::sync::Arc::clone(&env.rng);
+        let rng = Arc::clone(&env.rng);
         let mut entropy = move |bytes: &mut [u8]| rng.fill(bytes);
         let authority = AuthoritySecretKey::generate(&mut entropy);
         let key = StaticKey::generate(&mut entropy);
