@@ -10,6 +10,7 @@
 
 mod certificate;
 mod course;
+mod curves;
 mod join;
 mod load;
 mod machine;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use sv2_noise::AuthorityPublicKey;
 
 pub use certificate::{Certificate, Outcome};
+pub use curves::{Curves, measure as curves};
 pub use targets::{Targets, measure as targets};
 pub use versus::{Versus, measure as versus};
 

@@ -53,6 +53,9 @@ pub(super) struct CertifyArgs {
     /// Measures every target of our own in turn and shows them in one table, under loads of its own
     #[arg(long, conflicts_with_all = ["gateway", "burst"])]
     targets: bool,
+    /// Loads the gateway at several sizes in turn, and shows how costs grow
+    #[arg(long, conflicts_with_all = ["gateway", "burst", "targets", "against"])]
+    curves: bool,
     /// Measures the gateway and another server in turn under the same loads, and shows the ratios;
     /// the table is `reports/against_pool_sv2.md`
     #[arg(long, value_name = "SERVER", conflicts_with_all = ["gateway", "burst", "targets"])]
@@ -70,6 +73,12 @@ pub(super) fn run(args: CertifyArgs) -> Result<u8> {
         args.reports.clone().unwrap_or_else(|| root().join("reports").join("certificate"));
     if args.targets {
         return targets(args.programs.as_deref(), &directory);
+    }
+    if args.curves {
+        let programs = args.programs.as_deref();
+        let curves = certify::curves(programs, &mut |step| say(format!("certify: {step}")))?;
+        say(format!("\n{curves}"));
+        return Ok(0);
     }
     if let Some(Peer::PoolSv2) = args.against {
         return versus(args.programs.as_deref());
