@@ -55,14 +55,14 @@ impl<'a> Outputs<'a> {
         Ok(Self { block, index })
     }
 
-    /// Every input after the coinbase spends something, once, and not from further on. Those that
-    /// spend what this block creates.
+    /// Every input after the coinbase spends something, once, and of this block only what an earlier
+    /// transaction creates. Those that spend what this block creates.
     pub(crate) fn check_spends(&self) -> Result<Vec<InnerSpend<'a>>, ConsensusFailure> {
         let count = self.block.transactions.len();
         let mut spent = HashSet::with_capacity_and_hasher(2 * count, Fixed::default());
         let mut inner = Vec::new();
         for (place, tx) in self.block.transactions.iter().enumerate().skip(1) {
-            for input in &tx.transaction.input {
+            for (number, input) in tx.transaction.input.iter().enumerate() {
                 let outpoint = input.previous_output;
                 if outpoint.is_null() {
                     let detail = format!("transaction at {place} spends the null output");
@@ -72,22 +72,31 @@ impl<'a> Outputs<'a> {
                     let detail = format!("output {outpoint} is spent twice");
                     return Err(ConsensusFailure::new(VerdictCode::ConsensusDuplicateTx, detail));
                 }
-                let Some(parent) = self.index.get(&outpoint.txid) else { continue };
-                if *parent >= place {
-                    let detail = format!("transaction at {place} spends {outpoint}, from later on");
-                    return Err(ConsensusFailure::new(VerdictCode::ConsensusTxOrder, detail));
-                }
-                inner.extend(
-                    self.output(*parent, outpoint).map(|spent| InnerSpend { input, spent }),
-                );
+                let found = self.output(place, outpoint).map_err(|why| {
+                    let detail = format!(
+                        "input {number} of transaction at {place} spends {outpoint}, {why}"
+                    );
+                    ConsensusFailure::new(VerdictCode::ConsensusTxOrder, detail)
+                })?;
+                inner.extend(found.map(|spent| InnerSpend { input, spent }));
             }
         }
         Ok(inner)
     }
 
-    /// The output that a transaction of this block has under that number.
-    fn output(&self, place: usize, outpoint: OutPoint) -> Option<&'a TxOut> {
-        let outputs = &self.block.transactions[place].transaction.output;
-        outputs.get(usize::try_from(outpoint.vout).ok()?)
+    /// The output of this block that the transaction at `place` spends, `None` where it is another
+    /// block's; why it cannot be spent there.
+    fn output(&self, place: usize, outpoint: OutPoint) -> Result<Option<&'a TxOut>, &'static str> {
+        let parent = match self.index.get(&outpoint.txid) {
+            None => return Ok(None),
+            // It takes 100 blocks more (COINBASE_MATURITY).
+            Some(0) => return Err("of this block's own coinbase"),
+            Some(parent) if *parent >= place => return Err("from later on"),
+            Some(parent) => *parent,
+        };
+        // The id covers the outputs, so no other block has one more.
+        let outputs = &self.block.transactions[parent].transaction.output;
+        let vout = usize::try_from(outpoint.vout).unwrap_or(usize::MAX);
+        outputs.get(vout).map(Some).ok_or("which that transaction does not have")
     }
 }

@@ -162,7 +162,8 @@ verdict_codes! {
     ConsensusTimeInvalid: Consensus = "consensus_time_invalid",
     /// The header's target (or its version) is not the declared one.
     ConsensusBitsMismatch: Consensus = "consensus_bits_mismatch",
-    /// A transaction spends an output of a later one of the same block.
+    /// A transaction spends what the same block cannot give it: an output of a later transaction,
+    /// one that its parent does not have, or one of the block's own coinbase.
     ConsensusTxOrder: Consensus = "consensus_tx_order",
 
     /// One of `policy.consensus.payout_scripts` is required and the coinbase pays them less than

@@ -95,6 +95,15 @@ fn the_header_is_held_to_the_declaration(#[case] code: &str, #[case] tamper: fn(
     p.block.txdata.swap(1, 2);
     p.settle();
 })]
+#[case("consensus_tx_order", |p: &mut Proposal| {
+    p.block.txdata[2].input[0].previous_output.vout = 1;
+    p.settle();
+})]
+#[case("consensus_tx_order", |p: &mut Proposal| {
+    p.block.txdata[2].input[0].previous_output.vout = u32::MAX;
+    p.settle();
+})]
+#[case("consensus_tx_order", spends_the_coinbase)]
 fn the_transactions_fit_together(#[case] code: &str, #[case] tamper: fn(&mut Proposal)) {
     rejects(code, tamper);
 }
@@ -196,6 +205,40 @@ fn the_witnesses_are_committed_to(#[case] code: &str, #[case] tamper: fn(&mut Pr
 })]
 fn the_limits_are_held(#[case] code: &str, #[case] tamper: fn(&mut Proposal)) {
     rejects(code, tamper);
+}
+
+/// Nothing but a witness follows: the coinbase's id is settled before it is spent.
+fn spends_the_coinbase(proposal: &mut Proposal) {
+    proposal.block.txdata.truncate(1);
+    proposal.coinbase().output.pop();
+    let txid = proposal.block.txdata[0].compute_txid();
+    let mut spend = spend(OutPoint::new(txid, 0), p2wpkh());
+    spend.input[0].witness = Witness::new();
+    proposal.block.txdata.push(spend);
+    proposal.declared.sigops_cost = 0;
+    proposal.declare();
+}
+
+#[rstest]
+#[case(spends_the_coinbase, "input 0 of transaction at 1 spends ", ", of this block's own coinbase")]
+#[case(
+    |p: &mut Proposal| {
+        let child = spend(OutPoint::new(p.block.txdata[1].compute_txid(), 7), p2wpkh());
+        p.block.txdata[3].input.extend(child.input);
+        p.settle();
+    },
+    "input 1 of transaction at 3 spends ",
+    ":7, which that transaction does not have"
+)]
+fn a_spend_within_the_block_that_cannot_be_is_named(
+    #[case] tamper: fn(&mut Proposal),
+    #[case] begin: &str,
+    #[case] end: &str,
+) {
+    let mut proposal = Proposal::new();
+    tamper(&mut proposal);
+    let detail = proposal.check().expect_err("rejected").detail;
+    assert!(detail.starts_with(begin) && detail.ends_with(end), "{detail}");
 }
 
 fn rejects(code: &str, tamper: fn(&mut Proposal)) {
