@@ -62,6 +62,8 @@ impl Forged {
             Tamper::Overpaid => {
                 block.txdata[0].output[0].value += Amount::ONE_SAT;
                 self.propose.coinbase_value += 1;
+                // What the transactions pay only the node can tell.
+                self.propose.total_fees += 1;
             }
             Tamper::HeightMissing => {
                 let script = &mut block.txdata[0].input[0].script_sig;

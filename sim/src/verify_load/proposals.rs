@@ -25,7 +25,7 @@ const BLOCKS: u32 = 120;
 const FULL_TRANSACTIONS: usize = 3_700;
 const FULL_OUTPUTS: u64 = 5;
 const FULL_WEIGHT: std::ops::RangeInclusive<u64> = 3_800_000..=4_000_000;
-/// The fees that are declared: no default rule objects.
+/// What each transaction is said to pay: no default rule objects.
 const FEES_PER_TRANSACTION: u64 = 20_000;
 
 /// A template of one transaction.
@@ -58,11 +58,13 @@ fn made(transactions: usize, outputs: u64) -> Result<Work> {
 }
 
 fn template(block: BlockTemplate) -> Template {
+    let paid: u64 = block.transactions.iter().map(|tx| tx.fee.to_sat()).sum();
+    let fees = FEES_PER_TRANSACTION * block.transactions.len() as u64;
     let transactions = block.transactions.into_iter().map(|tx| TemplateTransaction {
         data: tx.data,
         txid: tx.txid,
         wtxid: tx.wtxid,
-        fee: tx.fee.to_sat(),
+        fee: FEES_PER_TRANSACTION,
         sigops: tx.sigops,
         weight: tx.weight,
     });
@@ -76,7 +78,7 @@ fn template(block: BlockTemplate) -> Template {
         bits: block.bits,
         curtime: block.curtime,
         mintime: block.mintime,
-        coinbase_value: block.coinbase_value.to_sat(),
+        coinbase_value: block.coinbase_value.to_sat() - paid + fees,
         transactions: transactions.collect(),
         witness_commitment: block.default_witness_commitment.map(|script| script.to_bytes()),
         mempool_tx: None,
@@ -118,7 +120,7 @@ impl Proposer {
             curtime: template.curtime,
             coinbase_value: declared.coinbase_value,
             tx_count,
-            total_fees: FEES_PER_TRANSACTION * u64::from(tx_count),
+            total_fees: declared.total_fees,
             weight: declared.weight,
             sigops_cost: declared.sigops_cost,
             coinbase_sigops: u32::try_from(declared.coinbase_sigops / 4).unwrap_or(u32::MAX),

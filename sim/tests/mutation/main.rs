@@ -216,6 +216,7 @@ impl Rig {
             time: template.curtime,
             height: template.height,
             coinbase_value: declared.coinbase_value,
+            total_fees: declared.total_fees,
             tx_count: u32::try_from(declared.tx_count).unwrap(),
             weight: declared.weight,
             sigops_cost: declared.sigops_cost,

@@ -51,6 +51,7 @@ fn full() -> Full {
         time: block.header.time,
         height: HEIGHT,
         coinbase_value: VALUE,
+        total_fees: 0,
         tx_count: FULL.0,
         weight: block.weight().to_wu(),
         sigops_cost: u64::from(FULL.0),

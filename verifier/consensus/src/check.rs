@@ -23,6 +23,8 @@ pub struct Declared {
     pub height: u32,
     /// What the coinbase pays out, in satoshis.
     pub coinbase_value: u64,
+    /// Sum of the fees, in satoshis.
+    pub total_fees: u64,
     /// Number of transactions, the coinbase not counted.
     pub tx_count: u32,
     /// Of the whole block.
@@ -42,6 +44,7 @@ impl From<&TemplatePropose> for Declared {
             time: proposal.curtime,
             height: proposal.height,
             coinbase_value: proposal.coinbase_value,
+            total_fees: proposal.total_fees,
             tx_count: proposal.tx_count,
             weight: proposal.weight,
             sigops_cost: proposal.sigops_cost,
@@ -142,6 +145,7 @@ pub fn check_parts(
     let coinbase_sigops = sigops::check_coinbase(coinbase, declared)?;
     let sigops_cost = sigops::check_block(block, &inner_spends, declared)?;
     let coinbase_value = coinbase::check_value(coinbase, declared)?;
+    coinbase::check_fees(coinbase_value, declared)?;
     let payout_value = coinbase::check_payout(coinbase, coinbase_value, options)?;
     Ok(Derived {
         height,

@@ -8,6 +8,14 @@ use crate::{ConsensusFailure, Declared, Options};
 
 /// Bounds of the coinbase script in bytes.
 const SCRIPT_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
+/// What the first blocks create, in satoshis.
+const INITIAL_SUBSIDY: u64 = 50 * 100_000_000;
+/// After how many blocks it is half as much (`nSubsidyHalvingInterval`).
+const HALVING_INTERVAL: u32 = 210_000;
+/// On regtest.
+const REGTEST_HALVING_INTERVAL: u32 = 150;
+/// The target of every block of regtest (`powLimit`, `fPowNoRetargeting`).
+const REGTEST_BITS: u32 = 0x207f_ffff;
 
 pub(crate) fn check_script_length(coinbase: &Transaction) -> Result<(), ConsensusFailure> {
     let length = coinbase.input[0].script_sig.len();
@@ -57,6 +65,26 @@ pub(crate) fn check_value(
             "the coinbase outputs exceed every amount",
         )),
     }
+}
+
+/// The declared fees are what the coinbase pays out beside the subsidy: a sum that is too great
+/// would get a poor template past the operator's fee rules, one that is too small would hide what
+/// the coinbase does not pay out.
+pub(crate) fn check_fees(coinbase_value: u64, declared: &Declared) -> Result<(), ConsensusFailure> {
+    let (total_fees, subsidy) = (declared.total_fees, subsidy(declared.bits, declared.height));
+    if subsidy.checked_add(total_fees) == Some(coinbase_value) {
+        return Ok(());
+    }
+    let detail =
+        format!("coinbase_value={coinbase_value} != subsidy={subsidy} + total_fees={total_fees}");
+    Err(ConsensusFailure::new(VerdictCode::ConsensusCoinbaseValueMismatch, detail))
+}
+
+/// What a block creates anew, in satoshis (`GetBlockSubsidy`). Its target tells the network: every
+/// block of regtest has the easiest one, which no other network allows.
+fn subsidy(bits: u32, height: u32) -> u64 {
+    let interval = if bits == REGTEST_BITS { REGTEST_HALVING_INTERVAL } else { HALVING_INTERVAL };
+    INITIAL_SUBSIDY.checked_shr(height / interval).unwrap_or(0)
 }
 
 /// What goes to the operator's scripts in satoshis, when it is enough.
@@ -110,6 +138,24 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case(REGTEST_BITS, 149, 5_000_000_000)]
+    #[case(REGTEST_BITS, 150, 2_500_000_000)]
+    #[case(REGTEST_BITS, 33 * 150 - 1, 1)]
+    #[case(REGTEST_BITS, 33 * 150, 0)]
+    #[case(REGTEST_BITS, u32::MAX, 0)]
+    #[case(0x1d00_ffff, 209_999, 5_000_000_000)]
+    #[case(0x1d00_ffff, 210_000, 2_500_000_000)]
+    #[case(0x1e03_77ae, 840_000, 312_500_000)]
+    #[case(0x1702_1a91, 900_000, 312_500_000)]
+    fn the_subsidy_follows_network_and_height(
+        #[case] bits: u32,
+        #[case] height: u32,
+        #[case] expect: u64,
+    ) {
+        assert_eq!(subsidy(bits, height), expect);
+    }
 
     #[rstest]
     #[case(&[0x00, 0xff], Some(0))]

@@ -4,7 +4,8 @@
 //! commitment, weight, signature operations and count anew. [`check_parts`] does so for a block
 //! whose transactions were decoded before ([`Tx`]). What needs the outputs that are spent
 //! (fees, scripts, maturity) cannot be had from the bytes; a node's proposal mode judges that.
-//! In particular `total_fees` is not re-derived: it is bounded only through the coinbase value.
+//! In particular `total_fees` is not re-derived from the transactions: it is held against what the
+//! coinbase pays out beside the subsidy.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -51,10 +51,11 @@ fn made() -> (Vec<u8>, Declared) {
     let template = template();
     let number = |key: &str| template[key].as_u64().unwrap();
     let mut txdata = vec![coinbase(number("height"), number("coinbasevalue"))];
-    let mut sigops_cost = 0;
+    let (mut sigops_cost, mut total_fees) = (0, 0);
     for entry in template["transactions"].as_array().unwrap() {
         txdata.push(encoding::encode::deserialize_hex(entry["data"].as_str().unwrap()).unwrap());
         sigops_cost += entry["sigops"].as_u64().unwrap();
+        total_fees += entry["fee"].as_u64().unwrap();
     }
     let bits = u32::from_str_radix(template["bits"].as_str().unwrap(), 16).unwrap();
     let header = Header {
@@ -77,6 +78,7 @@ fn made() -> (Vec<u8>, Declared) {
         time: block.header.time,
         height: u32::try_from(number("height")).unwrap(),
         coinbase_value: number("coinbasevalue"),
+        total_fees,
         tx_count: u32::try_from(block.txdata.len() - 1).unwrap(),
         weight: block.weight().to_wu(),
         sigops_cost,

@@ -129,7 +129,8 @@ verdict_codes! {
 
     /// The body is not complete, or its bytes are not exactly one block.
     ConsensusDecodeFailed: Consensus = "consensus_decode_failed",
-    /// The coinbase pays out more or less than the declared coinbase value.
+    /// The coinbase pays out more or less than the declared coinbase value, or that is not the
+    /// subsidy and the declared fees.
     ConsensusCoinbaseValueMismatch: Consensus = "consensus_coinbase_value_mismatch",
     /// The height in the coinbase script (BIP 34) is not the declared one.
     ConsensusHeightMismatch: Consensus = "consensus_height_mismatch",

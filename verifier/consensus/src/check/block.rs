@@ -12,7 +12,8 @@ use bitcoin::{
 use crate::{ConsensusFailure, Declared, Derived, Options, check};
 
 pub(crate) const HEIGHT: u32 = 200_000;
-const SUBSIDY_AND_FEES: u64 = 2_500_001_410;
+const FEES: u64 = 1_410;
+const SUBSIDY_AND_FEES: u64 = 5_000_000_000 + FEES;
 
 /// A block and what is declared of it.
 pub(crate) struct Proposal {
@@ -35,7 +36,7 @@ impl Proposal {
                 prev_blockhash: BlockHash::from_byte_array([7; 32]),
                 merkle_root: TxMerkleNode::all_zeros(),
                 time: 1_700_000_000,
-                bits: CompactTarget::from_consensus(0x207f_ffff),
+                bits: CompactTarget::from_consensus(0x1d00_ffff),
                 nonce: 0,
             },
             txdata: vec![coinbase(), first, child, legacy],
@@ -43,10 +44,11 @@ impl Proposal {
         let declared = Declared {
             prev_hash: block.header.prev_blockhash.to_string(),
             version: 0x2000_0000,
-            bits: 0x207f_ffff,
+            bits: 0x1d00_ffff,
             time: 1_700_000_000,
             height: HEIGHT,
             coinbase_value: SUBSIDY_AND_FEES,
+            total_fees: FEES,
             tx_count: 3,
             weight: 0,
             // Three key hashes spent, and one legacy operation.

@@ -40,7 +40,7 @@ fn a_block_without_witnesses_needs_no_commitment() {
     p.block.header.prev_blockhash = BlockHash::all_zeros();
 })]
 #[case("consensus_bits_mismatch", |p: &mut Proposal| {
-    p.block.header.bits = CompactTarget::from_consensus(0x207f_fffe);
+    p.block.header.bits = CompactTarget::from_consensus(0x1d00_fffe);
 })]
 #[case("consensus_bits_mismatch", |p: &mut Proposal| {
     p.block.header.version = block::Version::from_consensus(4);
@@ -137,6 +137,16 @@ fn the_transactions_fit_together(#[case] code: &str, #[case] tamper: fn(&mut Pro
     p.coinbase().output.insert(0, pay(p2wpkh(), u64::MAX));
     p.settle();
 })]
+#[case("consensus_coinbase_value_mismatch", |p: &mut Proposal| p.declared.total_fees += 1)]
+#[case("consensus_coinbase_value_mismatch", |p: &mut Proposal| p.declared.total_fees -= 1)]
+#[case("consensus_coinbase_value_mismatch", |p: &mut Proposal| p.declared.total_fees = u64::MAX)]
+#[case("consensus_coinbase_value_mismatch", |p: &mut Proposal| {
+    // A satoshi for us, and the rest for nobody.
+    p.options.payout_scripts = vec![p2wpkh().into_bytes()];
+    p.coinbase().output[0].value = bitcoin::Amount::ONE_SAT;
+    p.declared.coinbase_value = 1;
+    p.settle();
+})]
 #[case("payout_script_missing", |p: &mut Proposal| p.options.payout_scripts = vec![vec![0x51]])]
 #[case("payout_script_missing", |p: &mut Proposal| {
     // Paid, but a satoshi short of everything.
@@ -220,7 +230,11 @@ fn spends_the_coinbase(proposal: &mut Proposal) {
 }
 
 #[rstest]
-#[case(spends_the_coinbase, "input 0 of transaction at 1 spends ", ", of this block's own coinbase")]
+#[case(
+    spends_the_coinbase,
+    "input 0 of transaction at 1 spends ",
+    ", of this block's own coinbase"
+)]
 #[case(
     |p: &mut Proposal| {
         let child = spend(OutPoint::new(p.block.txdata[1].compute_txid(), 7), p2wpkh());
