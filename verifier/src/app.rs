@@ -182,7 +182,10 @@ fn announce(
         tracing::warn!("anyone who reaches listen_addr may propose: set the tls_... files");
     }
     match service.policies.current() {
-        Ok(versioned) => tracing::info!(policy_hash = versioned.hash, "policy loaded"),
+        Ok(versioned) => {
+            tracing::info!(policy_hash = versioned.hash, "policy loaded");
+            Service::warn_of_gaps(&versioned);
+        }
         Err(problems) => {
             tracing::error!(problems, "no policy: every template will be rejected");
         }

@@ -151,6 +151,16 @@ impl Service {
         })
     }
 
+    /// Says in the log what a policy that is in force from now on leaves unjudged.
+    pub(crate) fn warn_of_gaps(versioned: &Versioned) {
+        if versioned.policy.consensus.payout_scripts.is_empty() {
+            tracing::warn!(
+                policy_hash = versioned.hash,
+                "policy.consensus.payout_scripts is empty: whom a coinbase pays is not judged"
+            );
+        }
+    }
+
     /// Reads the policy file again and says in the log what came of it.
     pub(crate) fn reload_policy(&self) {
         match self.policies.reload() {
@@ -158,6 +168,7 @@ impl Service {
                 self.metrics.policy_replaced(true);
                 self.ground.wake();
                 tracing::info!(policy_hash = versioned.hash, "policy reloaded");
+                Self::warn_of_gaps(&versioned);
             }
             Err(problems) => {
                 self.metrics.policy_replaced(false);

@@ -130,7 +130,8 @@ impl AvgFeeUnit {
 pub struct ConsensusRules {
     /// Whether the block's bytes are judged.
     pub enforce: bool,
-    /// Output scripts of the operator; empty: the payout is not judged.
+    /// Output scripts of the operator; empty: the payout is not judged. Never beside `enforce =
+    /// false`.
     pub payout_scripts: Vec<Vec<u8>>,
     /// Least share of the coinbase value that must go to them.
     pub min_payout_share: f64,

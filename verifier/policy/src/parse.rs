@@ -103,6 +103,12 @@ fn consensus(from: &mut TableReader) -> ConsensusRules {
     }
     let min_payout_share =
         from.number("min_payout_share", default.min_payout_share, f64::MIN_POSITIVE..=1.0);
+    if !enforce && !payout_scripts.is_empty() {
+        from.problem(
+            "payout_scripts",
+            "no payout is judged while enforce is false; set enforce = true or remove them",
+        );
+    }
     ConsensusRules { enforce, payout_scripts, min_payout_share }
 }
 
@@ -198,6 +204,11 @@ mod tests {
     #[case(
         "[policy.consensus]\npayout_scripts = [\"51\", \"bc1q\"]",
         "policy.consensus.payout_scripts: item 1 is no output script; write its bytes as hex"
+    )]
+    #[case(
+        "[policy.consensus]\nenforce = false\npayout_scripts = [\"51\"]",
+        "policy.consensus.payout_scripts: no payout is judged while enforce is false; set enforce = \
+         true or remove them"
     )]
     #[case("[policy]\nconsensus = true", "policy.consensus: expected a table, found boolean")]
     fn a_problem_names_its_key_and_the_fix(#[case] text: &str, #[case] expect: &str) {

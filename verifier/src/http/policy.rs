@@ -109,6 +109,7 @@ fn outcome(service: &Service, replaced: Result<Arc<Versioned>, Vec<Problem>>) ->
         Ok(versioned) => {
             service.ground.wake();
             tracing::info!(policy_hash = versioned.hash, "policy replaced");
+            Service::warn_of_gaps(&versioned);
             in_force(&versioned)
         }
         Err(problems) => refused("policy refused, the old one stays", &problems),
