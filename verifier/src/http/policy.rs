@@ -65,11 +65,14 @@ pub(super) async fn replace(
     outcome(&service, service.policies.replace(&text))
 }
 
-/// Whether the text is a policy that asks for other payouts than the one in force.
+/// Whether the text is a policy that may ask for other payouts than the operator's: than the one in
+/// force, and any while there is none, as what the broken file asks for is not known.
 fn redirects_payouts(service: &Service, text: &str) -> bool {
     let current = service.policies.current();
-    let current = current.map(|versioned| versioned.policy.clone()).unwrap_or_default().consensus;
-    Policy::from_toml(text).is_ok_and(|policy| policy.consensus != current)
+    let is_same = |policy: &Policy| {
+        current.as_ref().is_ok_and(|versioned| versioned.policy.consensus == policy.consensus)
+    };
+    Policy::from_toml(text).is_ok_and(|policy| !is_same(&policy))
 }
 
 pub(super) async fn reload(State(service): State<Arc<Service>>) -> Response {

@@ -144,6 +144,21 @@ async fn whom_coinbases_must_pay_changes_with_a_key_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_policy_is_replaced_with_a_key_only() {
+    let broken = "[policy]\nmax_tx_cuont = 1\n[policy.consensus]\npayout_scripts = [\"51\"]\n";
+    let world =
+        World::with_config(broken, |config| config.http_api_key = Some("secret".into())).await;
+    let keyless = World::with_policy(broken).await;
+    let put = "PUT /api/v1/policy";
+    assert_eq!(keyless.http(LOCAL, put, "", "").await.0, 403);
+    let (status, body) = keyless.http(LOCAL, put, "", "[polcy]").await;
+    assert!(status == 422 && body.contains("did you mean"), "{body}");
+    assert_eq!(world.http(LOCAL, put, "X-API-Key: secret\r\n", "").await.0, 200);
+    world.stop().await;
+    keyless.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_documented_endpoint_is_served_with_the_documented_guard() {
     let world = World::with_config("", |config| {
         config.http_addr = PUBLIC.to_owned();
