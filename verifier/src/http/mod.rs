@@ -1,25 +1,27 @@
 //! What operators and probes are served.
 
 mod endpoints;
+mod guard;
 mod policy;
 mod verdicts;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use secrecy::ExposeSecret;
 use serde_json::json;
-use subtle::ConstantTimeEq;
 
 use crate::service::Service;
+use guard::Guard;
 
-/// The routes. `on_loopback`: only this machine can reach them, so no key is asked for.
+/// The routes. `on_loopback`: only this machine can reach them, so it takes no key to change
+/// something unless one is configured.
 pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
+    let guard = Guard { key: service.http_api_key.clone(), on_loopback };
     let guarded = Router::new()
         .route("/status", get(status))
         .route("/api/v1/verdicts", get(verdicts::page))
@@ -28,12 +30,8 @@ pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
         .route("/api/v1/policy", get(policy::show).put(policy::replace).post(policy::replace))
         .route("/api/v1/policy/versions", get(policy::versions))
         .route("/api/v1/policy/reload", post(policy::reload))
-        .route("/api/v1/policy/dry-run", post(policy::dry_run));
-    let guarded = if on_loopback {
-        guarded
-    } else {
-        guarded.layer(middleware::from_fn_with_state(Arc::clone(&service), authorize))
-    };
+        .route("/api/v1/policy/dry-run", post(policy::dry_run))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check));
     Router::new()
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/ready", get(ready))
@@ -41,24 +39,6 @@ pub(crate) fn router(service: Arc<Service>, on_loopback: bool) -> Router {
         .route("/openapi.json", get(async || Json(endpoints::document())))
         .merge(guarded)
         .with_state(service)
-}
-
-/// Without a configured key, reading is allowed (the operator said so) and changing is not.
-async fn authorize(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let allowed = match &service.http_api_key {
-        Some(key) => has_key(request.headers(), key.expose_secret()),
-        None => request.method() == Method::GET,
-    };
-    if allowed {
-        return next.run(request).await;
-    }
-    let body = json!({"error": "X-API-Key is missing or wrong"});
-    (StatusCode::UNAUTHORIZED, Json(body)).into_response()
-}
-
-fn has_key(headers: &HeaderMap, key: &str) -> bool {
-    let given = headers.get("x-api-key").map_or(&[][..], |value| value.as_bytes());
-    given.ct_eq(key.as_bytes()).into()
 }
 
 async fn ready(State(service): State<Arc<Service>>) -> Response {

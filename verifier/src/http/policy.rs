@@ -8,11 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use policy::Policy;
 use policy::table::Problem;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::has_key;
+use super::guard::has_key;
 use super::verdicts::{TemplateQuery, not_kept};
 use crate::dry_run;
 use crate::policies::Versioned;
@@ -56,8 +55,7 @@ pub(super) async fn replace(
     headers: HeaderMap,
     text: String,
 ) -> Response {
-    let key = service.http_api_key.as_ref();
-    let has_key = key.is_some_and(|key| has_key(&headers, key.expose_secret()));
+    let has_key = has_key(service.http_api_key.as_ref(), &headers);
     if !has_key && redirects_payouts(&service, &text) {
         let error = "whom coinbases must pay changes with X-API-Key only; set http_api_key";
         return (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response();

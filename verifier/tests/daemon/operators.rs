@@ -117,30 +117,56 @@ async fn off_loopback_everything_but_the_probes_needs_the_key() {
 async fn without_a_key_nothing_is_changed_off_loopback() {
     let world = World::with_config("", |config| config.http_addr = PUBLIC.to_owned()).await;
     assert_eq!(world.http(PUBLIC, "GET /status", "", "").await.0, 200);
-    assert_eq!(world.http(PUBLIC, "PUT /api/v1/policy", "", "").await.0, 401);
+    assert_eq!(world.http(PUBLIC, "PUT /api/v1/policy", "", "").await.0, 403);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_web_page_cannot_change_the_policy() {
+    let world = World::start().await;
+    let page = "Origin: http://evil.example\r\n";
+    let before = world.get("/api/v1/policy").await;
+    for request in ["POST /api/v1/policy", "PUT /api/v1/policy", "POST /api/v1/policy/reload"] {
+        let (status, body) = world.http(LOCAL, request, page, "[policy]\nmax_tx_count = 9\n").await;
+        assert!(status == 403 && body.contains("not from a web page"), "{request}: {body}");
+    }
+    assert_eq!(world.get("/api/v1/policy").await, before);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configured_key_is_asked_for_on_loopback_too() {
+    let world = World::with_config("", |config| config.http_api_key = Some("secret".into())).await;
+    let policy = "[policy]\nmax_tx_count = 9\n";
+    let put = "PUT /api/v1/policy";
+    assert_eq!(world.http(LOCAL, put, "", policy).await.0, 401);
+    assert_eq!(world.http(LOCAL, put, "X-API-Key: secret\r\n", policy).await.0, 200);
+    assert_eq!(world.get("/status").await.0, 401);
+    assert_eq!(world.get("/ready").await.0, 200);
     world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn whom_coinbases_must_pay_changes_with_a_key_only() {
     let payout = "[policy.consensus]\npayout_scripts = [\"51\"]\n";
-    for key in [None, Some("secret")] {
-        let world =
-            World::with_config("", |config| config.http_api_key = key.map(Into::into)).await;
-        let put = "PUT /api/v1/policy";
-        let (status, body) = world.http(LOCAL, put, "", payout).await;
-        assert_eq!(status, 403, "{body}");
-        let (status, _) = world.http(LOCAL, put, "X-API-Key: wrong\r\n", payout).await;
-        assert_eq!(status, 403);
-        assert_eq!(world.http(LOCAL, put, "", "[policy]\nmax_tx_count = 9\n").await.0, 200);
-        if let Some(key) = key {
-            let header = format!("X-API-Key: {key}\r\n");
-            assert_eq!(world.http(LOCAL, put, &header, payout).await.0, 200);
-            // From here on the other way round: no payout check any more.
-            assert_eq!(world.http(LOCAL, put, "", "").await.0, 403);
-        }
-        world.stop().await;
-    }
+    let put = "PUT /api/v1/policy";
+    let keyless = World::with_config("", |_| ()).await;
+    let (status, body) = keyless.http(LOCAL, put, "", payout).await;
+    assert_eq!(status, 403, "{body}");
+    assert_eq!(keyless.http(LOCAL, put, "X-API-Key: wrong\r\n", payout).await.0, 403);
+    assert_eq!(keyless.http(LOCAL, put, "", "[policy]\nmax_tx_count = 9\n").await.0, 200);
+    // The other way round: no payout check any more.
+    keyless.write_policy(payout);
+    keyless.reload.request();
+    tokio::task::yield_now().await;
+    assert_eq!(keyless.http(LOCAL, put, "", "").await.0, 403);
+    keyless.stop().await;
+
+    let world = World::with_config("", |config| config.http_api_key = Some("secret".into())).await;
+    let key = "X-API-Key: secret\r\n";
+    assert_eq!(world.http(LOCAL, put, key, payout).await.0, 200);
+    assert_eq!(world.http(LOCAL, put, key, "").await.0, 200);
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,95 @@
+//! Who may use what is not a probe.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+/// Knows the key, and whether only this machine can reach the listener.
+pub(super) struct Guard {
+    pub(super) key: Option<SecretString>,
+    pub(super) on_loopback: bool,
+}
+
+impl Guard {
+    /// Why a request is refused, if it is.
+    fn objection(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+        if self.key.is_some() {
+            let problem = "X-API-Key is missing or wrong";
+            let has_key = has_key(self.key.as_ref(), request.headers());
+            return (!has_key).then_some((StatusCode::UNAUTHORIZED, problem));
+        }
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        if !self.on_loopback {
+            let problem = "off loopback nothing changes without a key; set http_api_key";
+            return Some((StatusCode::FORBIDDEN, problem));
+        }
+        // A page in a browser on this machine must not change anything.
+        request
+            .headers()
+            .contains_key(header::ORIGIN)
+            .then_some((StatusCode::FORBIDDEN, "not from a web page; set http_api_key"))
+    }
+}
+
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard.objection(&request) {
+        Some((status, problem)) => (status, Json(json!({ "error": problem }))).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Whether the headers show the configured key; never while none is.
+pub(super) fn has_key(key: Option<&SecretString>, headers: &HeaderMap) -> bool {
+    let (Some(key), Some(given)) = (key, headers.get("x-api-key")) else { return false };
+    given.as_bytes().ct_eq(key.expose_secret().as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(None, true, Method::GET, &[("origin", "http://x")], None)]
+    #[case(None, true, Method::POST, &[], None)]
+    #[case(None, true, Method::POST, &[("origin", "http://x")], Some(403))]
+    #[case(None, true, Method::PUT, &[("origin", "null")], Some(403))]
+    #[case(None, false, Method::GET, &[], None)]
+    #[case(None, false, Method::POST, &[], Some(403))]
+    #[case(None, false, Method::POST, &[("x-api-key", "")], Some(403))]
+    #[case(Some("key"), true, Method::GET, &[], Some(401))]
+    #[case(Some("key"), true, Method::POST, &[("x-api-key", "kez")], Some(401))]
+    #[case(Some("key"), true, Method::POST, &[("x-api-key", "key"), ("origin", "http://x")], None)]
+    #[case(Some("key"), false, Method::GET, &[("x-api-key", "ke")], Some(401))]
+    #[case(Some("key"), false, Method::POST, &[("x-api-key", "key")], None)]
+    fn requests_are_judged(
+        #[case] key: Option<&str>,
+        #[case] on_loopback: bool,
+        #[case] method: Method,
+        #[case] headers: &[(&str, &str)],
+        #[case] refused: Option<u16>,
+    ) {
+        let mut request = Request::builder().method(method).uri("/api/v1/policy");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let guard = Guard { key: key.map(SecretString::from), on_loopback };
+        let objection = guard.objection(&request.body(Body::empty()).unwrap());
+        assert_eq!(objection.map(|(status, _)| status.as_u16()), refused);
+    }
+}
