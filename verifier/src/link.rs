@@ -1,9 +1,10 @@
 //! One gateway's connection.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use platform::Stream;
@@ -25,7 +26,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A gateway that sends nothing for this long, not even a heartbeat, is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-type Judging = Pin<Box<dyn Future<Output = Judgement> + Send>>;
+/// Judgements of one link under way at once, each for another tip.
+const MAX_JUDGING: usize = 4;
+
+/// A judgement under way.
+struct Judging {
+    /// The tip it is for.
+    prev_hash: String,
+    judgement: Pin<Box<dyn Future<Output = Judgement> + Send>>,
+}
 
 /// Serves one gateway until it leaves or errs, or until the shutdown; then what is already here is
 /// judged yet.
@@ -40,7 +49,7 @@ pub(crate) async fn serve(service: Arc<Service>, stream: Stream) {
         opened: Instant::now(),
         assembling: None,
         queue: Queue::new(service.waiting_proposals),
-        judging: None,
+        judging: Vec::new(),
     };
     tracing::info!(%peer, "gateway connected");
     match link.run(stream.read).await {
@@ -74,7 +83,8 @@ struct Link {
     opened: Instant,
     assembling: Option<Assembling>,
     queue: Queue,
-    judging: Option<Judging>,
+    /// In the order in which they began; at most [`MAX_JUDGING`].
+    judging: Vec<Judging>,
 }
 
 /// A proposal whose body is not complete yet.
@@ -95,9 +105,11 @@ impl Link {
                 biased;
                 () = shutdown.cancelled() => return self.drain().await,
                 judged = finished(&mut self.judging) => self.conclude(judged).await?,
-                () = overdue(self.assembling.as_ref(), deadline) => {
+                () = at(self.assembling.as_ref().map(|due| due.begun_at + deadline)) => {
                     self.abandon(&format!("not whole within {} ms", deadline.as_millis())).await?;
                 }
+                // The next turn answers it.
+                () = at(self.queue.oldest().map(|begun_at| begun_at + deadline)) => {}
                 received = timeout(IDLE_TIMEOUT, read.read(&mut buffer)) => {
                     let count = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                     if count == 0 {
@@ -112,7 +124,7 @@ impl Link {
 
     async fn drain(&mut self) -> Result<(), Closed> {
         self.judge_next().await?;
-        while self.judging.is_some() {
+        while !self.judging.is_empty() {
             let judged = finished(&mut self.judging).await;
             self.conclude(judged).await?;
             self.judge_next().await?;
@@ -257,21 +269,24 @@ impl Link {
         self.judge_next().await
     }
 
-    /// One proposal of a link is judged at a time, so that a newer tip can overtake.
+    /// One proposal for a tip is judged at a time, so that a newer tip can overtake: it does not
+    /// even wait until the node has said something about the older one.
     async fn judge_next(&mut self) -> Result<(), Closed> {
-        if self.judging.is_some() {
-            return Ok(());
-        }
         let deadline = self.service.proposal_deadline;
-        if let Some(then) = Instant::now().checked_sub(deadline) {
-            for late in self.queue.take_begun_before(then) {
-                self.service.metrics.waiting.dec();
-                self.answer(Judged::outright(late.propose, judge::too_late(deadline))).await?;
-            }
+        for late in self.queue.take_overdue(Instant::now(), deadline) {
+            self.service.metrics.waiting.dec();
+            self.answer(Judged::outright(late.propose, judge::too_late(deadline))).await?;
+        }
+        let Some(tip) = self.queue.newest_tip() else { return Ok(()) };
+        let tip_is_judged = self.judging.iter().any(|judging| judging.prev_hash == tip);
+        if tip_is_judged || self.judging.len() >= MAX_JUDGING {
+            return Ok(());
         }
         if let Some(proposal) = self.queue.pop() {
             self.service.metrics.waiting.dec();
-            self.judging = Some(Box::pin(Arc::clone(&self.service).judge(proposal)));
+            let prev_hash = proposal.propose.prev_hash.clone();
+            let judgement = Box::pin(Arc::clone(&self.service).judge(proposal));
+            self.judging.push(Judging { prev_hash, judgement });
         }
         Ok(())
     }
@@ -301,18 +316,26 @@ impl Link {
     }
 }
 
-/// Resolves when the proposal has been incomplete for too long.
-async fn overdue(assembling: Option<&Assembling>, deadline: Duration) {
-    match assembling {
-        Some(assembling) => sleep_until(assembling.begun_at + deadline).await,
+/// Resolves at that moment; never where there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
 
-/// The judgement under way, once it is there; never while there is none.
-async fn finished(judging: &mut Option<Judging>) -> Judgement {
-    let Some(under_way) = judging else { return std::future::pending().await };
-    let judged = under_way.await;
-    *judging = None;
-    judged
+/// The first of the judgements under way that is there; never while there is none.
+async fn finished(under_way: &mut Vec<Judging>) -> Judgement {
+    poll_fn(|context| {
+        let first = under_way.iter_mut().enumerate().find_map(|(place, judging)| {
+            match judging.judgement.as_mut().poll(context) {
+                Poll::Ready(judgement) => Some((place, judgement)),
+                Poll::Pending => None,
+            }
+        });
+        let Some((place, judgement)) = first else { return Poll::Pending };
+        under_way.remove(place);
+        Poll::Ready(judgement)
+    })
+    .await
 }

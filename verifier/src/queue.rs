@@ -1,6 +1,7 @@
 //! Which of a link's proposals is judged next.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use verifier_protocol::{Body, TemplatePropose};
@@ -46,18 +47,28 @@ impl Queue {
         evicted
     }
 
-    /// Takes those whose first line came before `then`, the oldest first: nobody waits for their
-    /// verdicts any more.
-    pub(crate) fn take_begun_before(&mut self, then: Instant) -> VecDeque<Proposal> {
+    /// Takes those whose first line came `deadline` ago or before, the oldest first: nobody waits
+    /// for their verdicts any more.
+    pub(crate) fn take_overdue(&mut self, now: Instant, deadline: Duration) -> VecDeque<Proposal> {
         let (overdue, waiting) =
-            self.waiting.drain(..).partition(|waiting| waiting.begun_at < then);
+            self.waiting.drain(..).partition(|waiting| waiting.begun_at + deadline <= now);
         self.waiting = waiting;
         overdue
     }
 
+    /// When the first line of the proposal came that is overdue first.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.begun_at).min()
+    }
+
+    /// The tip of the proposal that came last, which is judged next.
+    pub(crate) fn newest_tip(&self) -> Option<&str> {
+        Some(&self.waiting.back()?.propose.prev_hash)
+    }
+
     /// Takes the next proposal to judge.
     pub(crate) fn pop(&mut self) -> Option<Proposal> {
-        let newest_tip = self.waiting.back()?.propose.prev_hash.clone();
+        let newest_tip = self.newest_tip()?.to_owned();
         let first = self.waiting.iter().position(|waiting| waiting.propose.prev_hash == newest_tip);
         self.waiting.remove(first?)
     }
@@ -137,12 +148,14 @@ mod tests {
         let mut queue = Queue::new(MOST);
         let begun = Instant::now();
         for id in 0..4 {
-            let begun_at = begun + std::time::Duration::from_millis(id);
+            let begun_at = begun + Duration::from_millis(id);
             queue.push(Proposal { begun_at, ..proposal(id, "a") });
         }
-        let overdue = queue.take_begun_before(begun + std::time::Duration::from_millis(2));
+        let deadline = Duration::from_millis(10);
+        let overdue = queue.take_overdue(begun + Duration::from_millis(11), deadline);
         let ids: Vec<_> = overdue.iter().map(|one| one.propose.proposal_id.0).collect();
         assert_eq!((ids, queue.len()), (vec![0, 1], 2));
+        assert_eq!(queue.oldest(), Some(begun + Duration::from_millis(2)));
     }
 
     #[test]

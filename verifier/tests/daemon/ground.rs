@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use templates::config::NodeAuth;
-use tokio::time::sleep;
-use verifier::NodeConfig;
+use tokio::time::{Instant, sleep};
+use verifier::{Config, NodeConfig};
 use verifier_protocol::{CheckOutcome, FeeTier, Verdict};
 
 use crate::world::{FakeNode, NODE, Template, World};
@@ -17,10 +17,21 @@ const ASK: &str =
 
 /// A verifier whose node holds `mempool`, a moment after its first poll.
 async fn world(policy: &str, mempool: &[String]) -> (World, FakeNode) {
+    world_of(policy, mempool, |_| ()).await
+}
+
+async fn world_of(
+    policy: &str,
+    mempool: &[String],
+    change: impl FnOnce(&mut Config),
+) -> (World, FakeNode) {
     let auth = NodeAuth::Password { user: "assay".to_owned(), password: "hunter2".into() };
     let node_config = NodeConfig::new(format!("http://{NODE}"), auth);
     let mut node = FakeNode::new(mempool);
-    let world = World::prepared(policy, |config| config.node = Some(node_config));
+    let world = World::prepared(policy, |config| {
+        config.node = Some(node_config);
+        change(config);
+    });
     node.start(&world.env).await;
     let world = world.started().await;
     sleep(Duration::from_millis(1)).await;
@@ -201,6 +212,46 @@ async fn assert_skipped(world: &World, id: u64, cause: &str) {
     let (_, metrics) = world.get("/metrics").await;
     let counted = format!("verifier_node_proposals_total{{outcome=\"{cause}\"}} 1\n");
     assert!(metrics.contains(&counted), "{counted}{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_does_not_hold_up_the_next_tip() {
+    let (world, node) = world(ASK, &[]).await;
+    node.set(|node| node.proposal_delay = Duration::from_secs(3600));
+    let mut gateway = world.gateway().await;
+    let begun = Instant::now();
+    gateway.propose(&Template::new(1, 1)).await;
+    sleep(Duration::from_millis(100)).await;
+    node.set(|node| node.proposal_delay = Duration::ZERO);
+    // One more for the old tip waits for its predecessor; the new tip waits for nothing.
+    gateway.propose(&Template::new(2, 1)).await;
+    gateway.propose(&Template::new(3, 2)).await;
+    let newer = gateway.verdict().await;
+    assert_eq!((newer.proposal_id.0, begun.elapsed().as_millis()), (3, 100));
+    assert_eq!(newer.verdict.checks.node, CheckOutcome::Passed);
+    let older = gateway.verdict().await;
+    assert_eq!((older.proposal_id.0, begun.elapsed().as_millis()), (1, 1000));
+    assert_eq!(older.verdict.checks.node, CheckOutcome::Skipped);
+    assert_eq!(gateway.verdict().await.verdict.checks.node, CheckOutcome::Passed);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overdue_is_answered_while_the_node_hangs() {
+    let (world, node) = world_of(ASK, &[], |config| {
+        config.proposal_deadline = Duration::from_millis(300);
+    })
+    .await;
+    node.set(|node| node.proposal_delay = Duration::from_secs(3600));
+    let mut gateway = world.gateway().await;
+    let begun = Instant::now();
+    gateway.propose(&Template::new(1, 1)).await;
+    gateway.propose(&Template::new(2, 1)).await;
+    let late = gateway.verdict().await;
+    assert_eq!((late.proposal_id.0, begun.elapsed().as_millis()), (2, 300));
+    assert_eq!(late.verdict.reason_detail.as_deref(), Some("not judged within 300 ms"));
+    assert_eq!(gateway.verdict().await.proposal_id.0, 1);
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
