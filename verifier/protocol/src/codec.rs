@@ -77,7 +77,7 @@ pub enum DecodeError {
     /// Not JSON, or a field is missing or of the wrong type. Drop the line.
     #[error("line does not parse: {detail}")]
     Unparsable {
-        /// What the parser says.
+        /// What the parser says, cut to a printable length.
         detail: String,
     },
     /// A `version` we do not speak. Refuse the message.
@@ -135,12 +135,16 @@ fn line<T: Serialize>(msg_type: &'static str, body: &T) -> Vec<u8> {
 
 fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, DecodeError> {
     serde_json::from_slice(line)
-        .map_err(|error| DecodeError::Unparsable { detail: error.to_string() })
+        .map_err(|error| DecodeError::Unparsable { detail: cut(&error.to_string(), 200) })
+}
+
+fn shortened(msg_type: &str) -> String {
+    cut(msg_type, 64)
 }
 
 /// A peer's text is quoted in logs, so it has no say over their length.
-fn shortened(msg_type: &str) -> String {
-    msg_type.chars().take(64).collect()
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 #[cfg(test)]
@@ -151,8 +155,8 @@ mod tests {
     use super::*;
     use crate::{
         BodyAnnouncement, CheckOutcome, Checks, FeeTier, Heartbeat, HeartbeatAck, KnownTransaction,
-        Mode, PolicyContext, TemplatePropose, TemplateVerdict, TxKnown, TxNeed, Verdict,
-        VerdictCode,
+        MAX_GATEWAY_INSTANCE_ID_CHARS, MAX_PREV_HASH_CHARS, Mode, PolicyContext, TemplatePropose,
+        TemplateVerdict, TxKnown, TxNeed, Verdict, VerdictCode,
     };
 
     fn proposal() -> TemplatePropose {
@@ -282,6 +286,33 @@ mod tests {
             panic!("known?");
         };
         assert_eq!(msg_type.len(), 64);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_proposal_is_bounded() {
+        let long = |chars: usize| {
+            Message::TemplatePropose(TemplatePropose {
+                prev_hash: "ä".repeat(chars),
+                gateway_instance_id: "ä".repeat(chars),
+                ..proposal()
+            })
+        };
+        let Ok(Message::TemplatePropose(read)) = decode(&encode(&long(100_000))) else {
+            panic!("no proposal?");
+        };
+        assert_eq!(read.prev_hash.chars().count(), MAX_PREV_HASH_CHARS);
+        assert_eq!(read.gateway_instance_id.chars().count(), MAX_GATEWAY_INSTANCE_ID_CHARS);
+        assert_eq!(decode(&encode(&long(64))), Ok(long(64)));
+    }
+
+    #[test]
+    fn a_parsers_complaint_is_quoted_short() {
+        let line = String::from_utf8(encode(&Message::TemplatePropose(proposal()))).unwrap();
+        let line = line.replace("\"inline\"", &format!("\"{}\"", "x".repeat(100_000)));
+        let Err(DecodeError::Unparsable { detail }) = decode(line.as_bytes()) else {
+            panic!("parsed?");
+        };
+        assert!(detail.starts_with("unknown variant `xxx") && detail.len() == 200, "{detail}");
     }
 
     proptest! {

@@ -13,6 +13,7 @@
 
 mod base64_bytes;
 mod body;
+mod bounded;
 mod code;
 mod codec;
 mod guard;
@@ -28,9 +29,9 @@ pub use codec::{DecodeError, decode, encode};
 pub use guard::{LinkFault, LinkGuard};
 pub use known::known_lines;
 pub use limits::{
-    MAX_BODY_BYTES, MAX_BODY_CHUNK_BYTES, MAX_BODY_CHUNKS, MAX_INTERNAL_LINE_BYTES,
-    MAX_KNOWN_PER_LINE, MAX_KNOWN_TRANSACTIONS, MAX_UNKNOWN_MSG_TYPE_PER_MINUTE,
-    MAX_UNPARSABLE_LINES_IN_A_ROW, PROTOCOL_VERSION,
+    MAX_BODY_BYTES, MAX_BODY_CHUNK_BYTES, MAX_BODY_CHUNKS, MAX_GATEWAY_INSTANCE_ID_CHARS,
+    MAX_INTERNAL_LINE_BYTES, MAX_KNOWN_PER_LINE, MAX_KNOWN_TRANSACTIONS, MAX_PREV_HASH_CHARS,
+    MAX_UNKNOWN_MSG_TYPE_PER_MINUTE, MAX_UNPARSABLE_LINES_IN_A_ROW, PROTOCOL_VERSION,
 };
 pub use line::{LineDecoder, LineTooLarge};
 pub use message::{

@@ -27,3 +27,10 @@ pub const MAX_KNOWN_TRANSACTIONS: u32 = 20_000;
 
 /// The most transactions that one line names (36 bytes each; base64 makes 672 000 of them).
 pub const MAX_KNOWN_PER_LINE: usize = 14_000;
+
+/// How many characters of a proposal's `prev_hash` are read: more than any policy may ask for, so
+/// that a text that is too long stays so.
+pub const MAX_PREV_HASH_CHARS: usize = 256;
+
+/// How many characters of a proposal's `gateway_instance_id` are read; a gateway's has at most 64.
+pub const MAX_GATEWAY_INSTANCE_ID_CHARS: usize = 64;

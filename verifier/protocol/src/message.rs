@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Verdict, base64_bytes, known};
+use crate::{Verdict, base64_bytes, bounded, known};
 
 /// Names a proposal on its link; the gateway counts it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,7 +64,9 @@ pub struct TemplatePropose {
     pub mode: Mode,
     /// Height of the proposed block.
     pub height: u32,
-    /// Hash of the parent block, 64 hex digits in the order the node's RPC prints.
+    /// Hash of the parent block, 64 hex digits in the order the node's RPC prints. Of a longer text
+    /// the first [`crate::MAX_PREV_HASH_CHARS`] are read.
+    #[serde(deserialize_with = "bounded::prev_hash")]
     pub prev_hash: String,
     /// The header's version field.
     pub block_version: u32,
@@ -87,7 +89,8 @@ pub struct TemplatePropose {
     pub coinbase_sigops: u32,
     /// When the gateway's template source saw the template, in Unix milliseconds.
     pub observed_at_ms: u64,
-    /// Which gateway proposes.
+    /// Which gateway proposes; [`crate::MAX_GATEWAY_INSTANCE_ID_CHARS`] are read.
+    #[serde(deserialize_with = "bounded::gateway_instance_id")]
     pub gateway_instance_id: String,
     /// The body that follows.
     pub body: BodyAnnouncement,

@@ -145,6 +145,19 @@ async fn a_proposal_of_another_version_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_prev_hash_without_end_is_refused_and_kept_short() {
+    let world = World::start().await;
+    let mut endless = Template::new(1, 1);
+    endless.propose.prev_hash = "0".repeat(500_000);
+    endless.propose.gateway_instance_id = "g".repeat(500_000);
+    let verdict = world.gateway().await.judge(&endless).await;
+    assert_eq!(verdict.reason_code.as_str(), "prev_hash_len_mismatch");
+    let (_, page) = world.get("/api/v1/verdicts").await;
+    assert!(page.len() < 2000, "{} bytes", page.len());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_not_the_announced_one_is_refused() {
     let world = World::start().await;
     let mut gateway = world.gateway().await;
