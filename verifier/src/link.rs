@@ -47,6 +47,7 @@ pub(crate) async fn serve(service: Arc<Service>, stream: Stream) {
         decoder: LineDecoder::new(),
         guard: LinkGuard::new(),
         opened: Instant::now(),
+        told_version: false,
         assembling: None,
         queue: Queue::new(service.waiting_proposals),
         judging: Vec::new(),
@@ -81,6 +82,8 @@ struct Link {
     decoder: LineDecoder,
     guard: LinkGuard,
     opened: Instant,
+    /// Whether the log has it that the gateway speaks another version.
+    told_version: bool,
     assembling: Option<Assembling>,
     queue: Queue,
     /// In the order in which they began; at most [`MAX_JUDGING`].
@@ -148,8 +151,8 @@ impl Link {
                 Err(error) => self.take_error(error).await?,
             }
             if let Some(fault) = verdict {
-                // A line that does not parse was counted with the line.
-                if fault != LinkFault::Framing {
+                // These were counted with the line.
+                if !matches!(fault, LinkFault::Framing | LinkFault::VersionMismatch) {
                     self.service.metrics.fault(fault);
                 }
                 return Err(Closed::Fault(fault));
@@ -179,7 +182,11 @@ impl Link {
             Some(fault) => self.service.metrics.fault(fault),
             None => drop(self.service.metrics.unknown_messages.inc()),
         }
-        tracing::warn!(%error, "line of a gateway dropped");
+        let is_other_version = matches!(error, DecodeError::UnsupportedVersion { .. });
+        // Each further line of that gateway would say the same.
+        if !is_other_version || !std::mem::replace(&mut self.told_version, true) {
+            tracing::warn!(%error, "line of a gateway dropped");
+        }
         match error {
             DecodeError::UnsupportedVersion { version, msg_type, proposal_id: Some(id) }
                 if msg_type == "template_propose" =>

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::{DecodeError, MAX_UNKNOWN_MSG_TYPE_PER_MINUTE, MAX_UNPARSABLE_LINES_IN_A_ROW, Message};
+use crate::{
+    DecodeError, MAX_UNKNOWN_MSG_TYPE_PER_MINUTE, MAX_UNPARSABLE_LINES_IN_A_ROW,
+    MAX_VERSION_MISMATCHES, Message,
+};
 
 /// What can be wrong with a link; the names are the gateway's reason codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,7 +15,7 @@ pub enum LinkFault {
     Framing,
     /// A line is longer than [`crate::MAX_INTERNAL_LINE_BYTES`].
     LineTooLarge,
-    /// A line has a version we do not speak.
+    /// A line has a version we do not speak; [`MAX_VERSION_MISMATCHES`] of them end the link.
     VersionMismatch,
     /// More than [`MAX_UNKNOWN_MSG_TYPE_PER_MINUTE`] lines of unknown type within a minute.
     UnknownMsgFlood,
@@ -38,6 +41,7 @@ impl LinkFault {
 #[derive(Debug, Default)]
 pub struct LinkGuard {
     unparsable_in_a_row: u32,
+    version_mismatches: u32,
     /// When the unknown lines of the last minute came, oldest first; bounded by the limit.
     unknown: VecDeque<Duration>,
 }
@@ -58,7 +62,8 @@ impl LinkGuard {
         match decoded {
             Err(DecodeError::Unparsable { .. }) => self.unparsable(),
             Err(DecodeError::UnknownMsgType { .. }) => self.unknown(now),
-            Ok(_) | Err(DecodeError::UnsupportedVersion { .. }) => {
+            Err(DecodeError::UnsupportedVersion { .. }) => self.version_mismatch(),
+            Ok(_) => {
                 self.unparsable_in_a_row = 0;
                 None
             }
@@ -68,6 +73,13 @@ impl LinkGuard {
     fn unparsable(&mut self) -> Option<LinkFault> {
         self.unparsable_in_a_row += 1;
         (self.unparsable_in_a_row >= MAX_UNPARSABLE_LINES_IN_A_ROW).then_some(LinkFault::Framing)
+    }
+
+    /// A peer of another version will not learn ours; a few lines are enough to be told so.
+    fn version_mismatch(&mut self) -> Option<LinkFault> {
+        self.unparsable_in_a_row = 0;
+        self.version_mismatches += 1;
+        (self.version_mismatches >= MAX_VERSION_MISMATCHES).then_some(LinkFault::VersionMismatch)
     }
 
     fn unknown(&mut self, now: Duration) -> Option<LinkFault> {
@@ -90,6 +102,7 @@ mod tests {
     use crate::decode;
 
     const UNKNOWN: &[u8] = br#"{"msg_type":"poem","version":2}"#;
+    const OTHER_VERSION: &[u8] = br#"{"msg_type":"heartbeat","version":3,"seq":1}"#;
     const HEARTBEAT: &[u8] = br#"{"msg_type":"heartbeat","version":2,"seq":1}"#;
 
     fn observe(guard: &mut LinkGuard, line: &[u8], secs: u64) -> Option<LinkFault> {
@@ -121,6 +134,16 @@ mod tests {
             assert_eq!(observe(&mut guard, UNKNOWN, 0), None);
         }
         assert_eq!(observe(&mut guard, UNKNOWN, 59), Some(LinkFault::UnknownMsgFlood));
+    }
+
+    #[test]
+    fn sixty_lines_of_another_version_end_the_link_whenever_they_come() {
+        let mut guard = LinkGuard::new();
+        for second in 0..59 {
+            assert_eq!(observe(&mut guard, OTHER_VERSION, 100 * second), None);
+            assert_eq!(observe(&mut guard, HEARTBEAT, 100 * second), None);
+        }
+        assert_eq!(observe(&mut guard, OTHER_VERSION, 6000), Some(LinkFault::VersionMismatch));
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const MAX_INTERNAL_LINE_BYTES: usize = 1 << 20;
 /// How many lines of an unknown `msg_type` a link survives within one minute.
 pub const MAX_UNKNOWN_MSG_TYPE_PER_MINUTE: usize = 60;
 
+/// This many lines of a version that we do not speak end the link.
+pub const MAX_VERSION_MISMATCHES: u32 = 60;
+
 /// This many lines in a row that do not parse end the link.
 pub const MAX_UNPARSABLE_LINES_IN_A_ROW: u32 = 3;
 

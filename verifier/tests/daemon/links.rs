@@ -102,6 +102,11 @@ async fn a_heartbeat_is_answered_between_a_bodys_lines() {
     61,
     "internal_unknown_msg_flood"
 )]
+#[case::another_version(
+    b"{\"msg_type\":\"heartbeat\",\"version\":3,\"seq\":1}\n".as_slice(),
+    60,
+    "internal_version_mismatch"
+)]
 #[tokio::test(start_paused = true)]
 async fn mistakes_close_the_link_and_nothing_else(
     #[case] line: &[u8],
