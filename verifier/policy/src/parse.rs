@@ -114,7 +114,7 @@ fn consensus(from: &mut TableReader) -> ConsensusRules {
 
 fn mempool(from: &mut TableReader) -> MempoolRules {
     let default = MempoolRules::default();
-    MempoolRules {
+    let rules = MempoolRules {
         enforce: from.boolean("enforce", default.enforce),
         tolerance_pct: from.number("tolerance_pct", default.tolerance_pct, 0.0..=100.0),
         poll_interval_secs: from.integer(
@@ -124,7 +124,18 @@ fn mempool(from: &mut TableReader) -> MempoolRules {
         ),
         max_stale_secs: from.integer("max_stale_secs", default.max_stale_secs, 1..=86_400),
         per_tx_detail: from.boolean("per_tx_detail", default.per_tx_detail),
+    };
+    let MempoolRules { enforce, poll_interval_secs, max_stale_secs, .. } = rules;
+    if enforce && max_stale_secs <= poll_interval_secs {
+        from.problem(
+            "max_stale_secs",
+            format!(
+                "{max_stale_secs} is not over poll_interval_secs ({poll_interval_secs}): the view \
+                 would be stale before the next poll; raise it"
+            ),
+        );
     }
+    rules
 }
 
 fn node(from: &mut TableReader) -> NodeRules {
@@ -154,6 +165,12 @@ mod tests {
     fn problems(text: &str) -> Vec<String> {
         let problems = policy(text).expect_err("refused");
         problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_view_that_is_not_enforced_may_be_polled_seldom() {
+        let policy = policy("[policy.mempool]\npoll_interval_secs = 3600\n").unwrap();
+        assert_eq!(policy.mempool.poll_interval_secs, 3600);
     }
 
     #[test]
@@ -209,6 +226,11 @@ mod tests {
         "[policy.consensus]\nenforce = false\npayout_scripts = [\"51\"]",
         "policy.consensus.payout_scripts: no payout is judged while enforce is false; set enforce = \
          true or remove them"
+    )]
+    #[case(
+        "[policy.mempool]\nenforce = true\npoll_interval_secs = 60",
+        "policy.mempool.max_stale_secs: 60 is not over poll_interval_secs (60): the view would be \
+         stale before the next poll; raise it"
     )]
     #[case("[policy]\nconsensus = true", "policy.consensus: expected a table, found boolean")]
     fn a_problem_names_its_key_and_the_fix(#[case] text: &str, #[case] expect: &str) {
