@@ -23,8 +23,13 @@ use crate::service::{Judged, Judgement, Service};
 const READ_BYTES: usize = 64 << 10;
 /// A gateway that does not take a line for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A gateway that sends nothing for this long, not even a heartbeat, is gone.
+/// A gateway that sends nothing for this long after it missed its heartbeats is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How many heartbeats it may miss.
+const MISSED_HEARTBEATS: u32 = 3;
+/// The longest time between two of them that a gateway can be set to
+/// (`timing.verifier_heartbeat_interval_ms`).
+const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Judgements of one link under way at once, each for another tip.
 const MAX_JUDGING: usize = 4;
@@ -47,6 +52,8 @@ pub(crate) async fn serve(service: Arc<Service>, stream: Stream) {
         decoder: LineDecoder::new(),
         guard: LinkGuard::new(),
         opened: Instant::now(),
+        last_heartbeat: None,
+        heartbeat_interval: None,
         told_version: false,
         assembling: None,
         queue: Queue::new(service.waiting_proposals),
@@ -82,6 +89,9 @@ struct Link {
     decoder: LineDecoder,
     guard: LinkGuard,
     opened: Instant,
+    last_heartbeat: Option<Instant>,
+    /// The time between the last two.
+    heartbeat_interval: Option<Duration>,
     /// Whether the log has it that the gateway speaks another version.
     told_version: bool,
     assembling: Option<Assembling>,
@@ -104,6 +114,7 @@ impl Link {
         loop {
             self.judge_next().await?;
             let deadline = self.service.proposal_deadline;
+            let idle_timeout = self.idle_timeout();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.drain().await,
@@ -113,7 +124,7 @@ impl Link {
                 }
                 // The next turn answers it.
                 () = at(self.queue.oldest().map(|begun_at| begun_at + deadline)) => {}
-                received = timeout(IDLE_TIMEOUT, read.read(&mut buffer)) => {
+                received = timeout(idle_timeout, read.read(&mut buffer)) => {
                     let count = received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                     if count == 0 {
                         return Ok(());
@@ -123,6 +134,12 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// How long this gateway may be silent: by its own heartbeats, once there were two of them.
+    fn idle_timeout(&self) -> Duration {
+        let interval = self.heartbeat_interval.unwrap_or(MAX_HEARTBEAT_INTERVAL);
+        IDLE_TIMEOUT + MISSED_HEARTBEATS * interval.min(MAX_HEARTBEAT_INTERVAL)
     }
 
     async fn drain(&mut self) -> Result<(), Closed> {
@@ -166,6 +183,8 @@ impl Link {
             Message::TxKnown(line) => self.take_known(&line).await,
             Message::TemplateBody(piece) => self.take_piece(&piece).await,
             Message::Heartbeat(heartbeat) => {
+                let now = Instant::now();
+                self.heartbeat_interval = self.last_heartbeat.replace(now).map(|last| now - last);
                 let tx_known = self.service.tx_cache.is_on();
                 let ack = HeartbeatAck { seq: heartbeat.seq, tx_known };
                 self.send(&Message::HeartbeatAck(ack)).await

@@ -1,8 +1,11 @@
 //! What a gateway meets on its link.
 
+use std::time::Duration;
+
 use crate::world::{Template, World};
 use rstest::rstest;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
 use verifier_protocol::{
     CheckOutcome, Heartbeat, HeartbeatAck, MAX_INTERNAL_LINE_BYTES, Message, ProposalId, encode,
 };
@@ -92,6 +95,27 @@ async fn a_heartbeat_is_answered_between_a_bodys_lines() {
     );
     gateway.send(&body).await;
     assert!(gateway.verdict().await.verdict.accepted);
+    world.stop().await;
+}
+
+#[rstest]
+#[case::every_second(1, 303)]
+#[case::every_hour(3600, 3 * 3600 + 300)]
+#[tokio::test(start_paused = true)]
+async fn a_silent_gateway_is_given_up_by_its_own_heartbeats(
+    #[case] interval_secs: u64,
+    #[case] given_up_secs: u64,
+) {
+    let world = World::start().await;
+    let mut gateway = world.gateway().await;
+    for seq in 1..=3 {
+        sleep(Duration::from_secs(interval_secs)).await;
+        gateway.send(&encode(&Message::Heartbeat(Heartbeat { seq }))).await;
+        assert!(matches!(gateway.receive().await, Some(Message::HeartbeatAck(_))));
+    }
+    let begun = Instant::now();
+    assert_eq!(gateway.stream.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(begun.elapsed().as_secs(), given_up_secs);
     world.stop().await;
 }
 
@@ -208,7 +232,7 @@ async fn a_body_that_does_not_become_whole_is_not_waited_for() {
     let world = World::start().await;
     let mut gateway = world.gateway().await;
     let lines = Template::full(1).lines();
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     for line in &lines[..lines.len() - 1] {
         gateway.send(line).await;
     }
