@@ -11,6 +11,9 @@ use platform::tls::{MutualFiles, ServerFiles};
 use policy::table::{self, TableReader};
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
+
+use crate::policies::check_policy_file;
 
 mod node;
 mod tls;
@@ -124,7 +127,38 @@ impl Config {
         environment: &BTreeMap<String, String>,
         storage: &dyn Storage,
     ) -> Result<Self, Vec<ConfigProblem>> {
-        let mut table = table::parse(text).map_err(|problem| vec![problem])?;
+        let (config, problems) = Self::read_all(text, environment, storage);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Like [`Self::from_toml`], and reads the policy file too, which [`crate::run`] can do without.
+    ///
+    /// # Errors
+    /// Every problem there is, those of the policy file last.
+    pub fn checked(
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        storage: &dyn Storage,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let (config, mut problems) = Self::read_all(text, environment, storage);
+        if let Some(file) = &config.policy_file
+            && let Err(found) = check_policy_file(storage, file)
+        {
+            problems.extend(found);
+        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// What can be read, and every problem.
+    fn read_all(
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        storage: &dyn Storage,
+    ) -> (Self, Vec<ConfigProblem>) {
+        let mut table = match table::parse(text) {
+            Ok(table) => table,
+            Err(problem) => return (Self::default(), vec![problem]),
+        };
         let mut origins = Origins { file: key_paths(&table), environment: BTreeSet::new() };
         override_from(environment, &mut table, &mut origins);
         let mut root = TableReader::root(table);
@@ -137,8 +171,10 @@ impl Config {
             );
             root.problem("http_api_key", text);
         }
-        let problems = root.finish();
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        if let Err(error) = EnvFilter::try_new(&config.log_filter) {
+            root.problem("log_filter", error.to_string());
+        }
+        (config, root.finish())
     }
 
     fn read(from: &mut TableReader, storage: &dyn Storage, origins: Origins) -> Self {
@@ -477,5 +513,21 @@ mod tests {
         let text = "listen_addr = 1\nmax_links = \"x\"\nhttp_api_key_file = \"/nowhere/at/all\"";
         let problems = read(text, &[("VERIFIER__COLOUR", "red")]).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
+    }
+
+    #[test]
+    fn the_policy_files_problems_come_with_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = directory.path().join("policy.toml");
+        let disk = platform::real::Disk;
+        disk.write_atomic(&policy, b"[policy]\nmax_tx_cuont = 1\n").unwrap();
+        let text = format!(
+            "max_links = 0\nlog_filter = \"=\"\npolicy_file = {}",
+            quoted(&policy.to_string_lossy())
+        );
+        let problems = Config::checked(&text, &BTreeMap::new(), &disk).unwrap_err();
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["max_links", "log_filter", "policy.max_tx_cuont"]);
+        assert_eq!(read("log_filter = \"=\"", &[]).unwrap_err().len(), 1);
     }
 }

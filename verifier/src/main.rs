@@ -121,17 +121,7 @@ fn read_config(env: &Env, arguments: &Arguments) -> Result<Config, Vec<ConfigPro
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let config = Config::from_toml(&text, &environment, env.storage.as_ref())?;
-    let mut problems = Vec::new();
-    if let Err(error) = EnvFilter::try_new(&config.log_filter) {
-        problems.push(ConfigProblem::new("log_filter", error.to_string()));
-    }
-    if let Some(file) = &config.policy_file
-        && let Err(found) = check_policy_file(env.storage.as_ref(), file)
-    {
-        problems.extend(found);
-    }
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    Config::checked(&text, &environment, env.storage.as_ref())
 }
 
 /// Where the configuration stands, for messages.
