@@ -122,7 +122,7 @@ pub(crate) fn heed_node(verdict: Verdict, says: &NodeSays) -> Verdict {
             let rejected = Verdict::rejected(VerdictCode::NodeProposalRejected, reason, checks);
             Verdict { policy_context: verdict.policy_context, ..rejected }
         }
-        NodeSays::Nothing { .. } => verdict,
+        NodeSays::Undecided { .. } | NodeSays::Nothing { .. } => verdict,
     }
 }
 

@@ -23,6 +23,7 @@ mod proposed;
 mod queue;
 mod service;
 mod shelf;
+mod skipped;
 mod stats;
 mod tx_cache;
 mod verdict_log;

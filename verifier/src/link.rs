@@ -224,7 +224,7 @@ impl Link {
             policy_hash: String::new(),
             judged_in_us: 0,
         };
-        self.service.metrics.judged(&verdict);
+        self.service.count(&verdict);
         self.send(&Message::TemplateVerdict(verdict)).await
     }
 

@@ -1,5 +1,6 @@
 //! What is counted. Label values come from closed sets only.
 
+use policy::Policy;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -7,9 +8,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use verifier_protocol::{CheckOutcome, LinkFault, TemplateVerdict, VerdictCode};
+use verifier_protocol::{LinkFault, TemplateVerdict, VerdictCode};
 
 use crate::ground::{NodeSays, ViewState};
+use crate::skipped;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Code {
@@ -19,6 +21,7 @@ pub(crate) struct Code {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Check {
     check: &'static str,
+    cause: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -91,7 +94,7 @@ impl Metrics {
         registry.register("warnings", "Advisories by code", self.warnings.clone());
         registry.register(
             "checks_skipped",
-            "Checks that did not run; never agreement",
+            "Checks that did not run, by cause; never agreement",
             self.skipped.clone(),
         );
         registry.register(
@@ -168,23 +171,16 @@ impl Metrics {
         );
     }
 
+    /// One verdict, with the policy in force.
     #[allow(clippy::cast_precision_loss)] // A judgement takes less than 2^53 microseconds.
-    pub(crate) fn judged(&self, judged: &TemplateVerdict) {
+    pub(crate) fn judged(&self, judged: &TemplateVerdict, policy: Option<&Policy>) {
         let verdict = &judged.verdict;
         self.verdicts.get_or_create(&code(verdict.reason_code)).inc();
         for warning in &verdict.warnings {
             self.warnings.get_or_create(&code(*warning)).inc();
         }
-        let checks = [
-            ("policy", verdict.checks.policy),
-            ("consensus", verdict.checks.consensus),
-            ("mempool", verdict.checks.mempool),
-            ("node", verdict.checks.node),
-        ];
-        for (check, outcome) in checks {
-            if outcome == CheckOutcome::Skipped {
-                self.skipped.get_or_create(&Check { check }).inc();
-            }
+        for (check, cause) in skipped::causes(verdict, policy) {
+            self.skipped.get_or_create(&Check { check, cause: cause.as_str() }).inc();
         }
         self.judgement.observe(judged.judged_in_us as f64 / 1e6);
     }

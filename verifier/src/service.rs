@@ -105,18 +105,23 @@ impl Service {
     ) -> Verdict {
         let says = self.ground.proposal(&self.env.cpu, block).await;
         self.metrics.node_said(&says);
-        if let NodeSays::Nothing { cause, detail } = &says {
+        if let NodeSays::Undecided { cause, detail } | NodeSays::Nothing { cause, detail } = &says {
             let proposal_id = propose.proposal_id.0;
             tracing::warn!(proposal_id, cause, detail, "the node did not judge the proposal");
         }
         judge::heed_node(verdict, &says)
     }
 
+    pub(crate) fn count(&self, verdict: &TemplateVerdict) {
+        let current = self.policies.current().ok();
+        self.metrics.judged(verdict, current.as_ref().map(|versioned| &versioned.policy));
+    }
+
     /// Counts and remembers a verdict. What gives way is handed back, to be dropped once the
     /// gateway has its answer.
     pub(crate) fn record(&self, judged: &Judged) -> Vec<Arc<Kept>> {
         let Judged { propose, verdict, by_bytes } = judged;
-        self.metrics.judged(verdict);
+        self.count(verdict);
         tracing::info!(
             gateway = propose.gateway_instance_id,
             proposal_id = verdict.proposal_id.0,

@@ -26,6 +26,8 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub(crate) struct Ground {
     node: Option<Node>,
     last: Mutex<Last>,
+    /// Why the node did not answer the latest proposal, if it did not.
+    unanswered: Mutex<Option<String>>,
     wake: Notify,
 }
 
@@ -41,6 +43,7 @@ impl Ground {
         Self {
             node: config.map(|config| Node::new(env, config)),
             last: Mutex::default(),
+            unanswered: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -58,10 +61,15 @@ impl Ground {
         cpu: &Arc<dyn Offload>,
         block: Arc<ProposedBlock>,
     ) -> NodeSays {
-        match &self.node {
+        let says = match &self.node {
             Some(node) => node.proposal(cpu, block).await,
             None => NodeSays::Nothing { cause: "no_node", detail: NO_NODE.to_owned() },
-        }
+        };
+        *self.unanswered() = match &says {
+            NodeSays::Nothing { detail, .. } => Some(detail.clone()),
+            _ => None,
+        };
+        says
     }
 
     /// What the policy asks for and cannot be had now.
@@ -73,8 +81,12 @@ impl Ground {
                 missing.push(format!("mempool view: {}", sight.state_detail()));
             }
         }
-        if policy.node.proposal_check && self.node.is_none() {
-            missing.push(format!("proposal check: {NO_NODE}"));
+        if policy.node.proposal_check {
+            let unanswered = match &self.node {
+                Some(_) => self.unanswered().clone(),
+                None => Some(NO_NODE.to_owned()),
+            };
+            missing.extend(unanswered.map(|why| format!("proposal check: {why}")));
         }
         missing
     }
@@ -100,6 +112,10 @@ impl Ground {
                 Err(error)
             }
         }
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Option<String>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {

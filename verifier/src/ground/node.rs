@@ -25,7 +25,9 @@ pub(crate) enum NodeSays {
     Valid,
     /// It would not; the node's own words.
     Invalid(String),
-    /// It does not say. `cause` is one word of a closed set, for metrics.
+    /// It answers and does not say. `cause` is one word of a closed set, for metrics.
+    Undecided { cause: &'static str, detail: String },
+    /// It does not answer. `cause` as above.
     Nothing { cause: &'static str, detail: String },
 }
 
@@ -35,7 +37,7 @@ impl NodeSays {
         match self {
             Self::Valid => "valid",
             Self::Invalid(_) => "invalid",
-            Self::Nothing { cause, .. } => cause,
+            Self::Undecided { cause, .. } | Self::Nothing { cause, .. } => cause,
         }
     }
 }
@@ -85,10 +87,10 @@ fn understand(answered: Result<Option<String>, RpcError>) -> NodeSays {
         Ok(Some(reason)) => match reason.as_str() {
             "duplicate" => NodeSays::Valid,
             "inconclusive-not-best-prevblk" => {
-                NodeSays::Nothing { cause: "other_tip", detail: reason }
+                NodeSays::Undecided { cause: "other_tip", detail: reason }
             }
             "inconclusive" | "duplicate-inconclusive" => {
-                NodeSays::Nothing { cause: "inconclusive", detail: reason }
+                NodeSays::Undecided { cause: "inconclusive", detail: reason }
             }
             _ => NodeSays::Invalid(reason),
         },

@@ -150,7 +150,8 @@ async fn a_node_that_never_answered_cannot_vouch_for_anything() {
     assert_eq!(verdict.reason_code.as_str(), "mempool_backend_unavailable");
     assert_eq!(verdict.checks.mempool, CheckOutcome::Skipped);
     let (_, metrics) = world.get("/metrics").await;
-    assert!(metrics.contains("verifier_checks_skipped_total{check=\"mempool\"} 1\n"), "{metrics}");
+    let counted = "verifier_checks_skipped_total{check=\"mempool\",cause=\"could_not_run\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
     assert_eq!(ready(&world).await.0, 503);
     world.stop().await;
 }
@@ -191,6 +192,7 @@ async fn a_node_that_does_not_say_is_skipped_and_counted() {
     let (world, node) = world(ASK, &[]).await;
     node.set(|node| node.proposal = json!("inconclusive-not-best-prevblk"));
     assert_skipped(&world, 1, "other_tip").await;
+    assert_eq!(ready(&world).await.0, 200, "it answers");
     node.set(|node| {
         node.proposal = json!("bad-cb-amount");
         node.proposal_delay = Duration::from_millis(1001);
@@ -201,7 +203,8 @@ async fn a_node_that_does_not_say_is_skipped_and_counted() {
     node.stop();
     assert_skipped(&world, 4, "unreachable").await;
     let (_, metrics) = world.get("/metrics").await;
-    assert!(metrics.contains("verifier_checks_skipped_total{check=\"node\"} 4\n"), "{metrics}");
+    let counted = "verifier_checks_skipped_total{check=\"node\",cause=\"could_not_run\"} 4\n";
+    assert!(metrics.contains(counted), "{metrics}");
     world.stop().await;
 }
 
@@ -212,6 +215,20 @@ async fn assert_skipped(world: &World, id: u64, cause: &str) {
     let (_, metrics) = world.get("/metrics").await;
     let counted = format!("verifier_node_proposals_total{{outcome=\"{cause}\"}} 1\n");
     assert!(metrics.contains(&counted), "{counted}{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_whose_node_did_not_answer_is_not_ready_until_it_does() {
+    let (world, node) = world(ASK, &[]).await;
+    assert_eq!(ready(&world).await.0, 200);
+    node.set(|node| node.warming_up = true);
+    judge(&world, 1).await;
+    let (status, missing) = ready(&world).await;
+    assert!(status == 503 && missing.contains("proposal check: "), "{missing}");
+    node.set(|node| node.warming_up = false);
+    judge(&world, 2).await;
+    assert_eq!(ready(&world).await.0, 200);
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

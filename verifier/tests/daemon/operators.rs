@@ -84,8 +84,8 @@ async fn verdicts_and_skipped_checks_are_counted() {
     assert_eq!(status, 200);
     for line in [
         "verifier_verdicts_total{reason_code=\"ok\"} 1\n",
-        "verifier_checks_skipped_total{check=\"mempool\"} 1\n",
-        "verifier_checks_skipped_total{check=\"node\"} 1\n",
+        "verifier_checks_skipped_total{check=\"mempool\",cause=\"not_asked\"} 1\n",
+        "verifier_checks_skipped_total{check=\"node\",cause=\"not_asked\"} 1\n",
         "verifier_judgement_seconds_count 1\n",
         "verifier_waiting_proposals 0\n",
     ] {
