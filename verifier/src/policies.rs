@@ -90,6 +90,17 @@ impl Policies {
         Ok(self.set(policy))
     }
 
+    /// Whether a policy that replaces another one outlives the process.
+    pub(crate) fn are_written(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The policy of that hash: the one in force, or a kept version.
+    pub(crate) fn find(&self, hash: &str) -> Option<Arc<Versioned>> {
+        let current = self.current().ok().filter(|versioned| versioned.hash == hash);
+        current.or_else(|| Some(Versioned::new(Policy::from_toml(&self.version(hash)?).ok()?)))
+    }
+
     /// The text of a kept version.
     pub(crate) fn version(&self, hash: &str) -> Option<String> {
         self.versions.as_ref()?.text(hash)

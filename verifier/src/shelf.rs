@@ -58,6 +58,11 @@ impl Shelf {
         }
     }
 
+    /// All kept templates, newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Kept>> {
+        self.kept().iter().rev().cloned().collect()
+    }
+
     /// The seqs of the kept templates, oldest first.
     pub(crate) fn seqs(&self) -> Vec<u64> {
         self.kept().iter().map(|template| template.seq).collect()

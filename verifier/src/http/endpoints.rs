@@ -13,12 +13,17 @@ const PAGE: [Parameter; 3] = [
 ];
 const SEQ: Parameter =
     parameter("seq", "integer", "the verdict's; the latest where it is not given");
+const AGAINST: Parameter = parameter(
+    "against",
+    "string",
+    "a version's hash: compare with what it says; with the verdicts given where it is not there",
+);
 
 const REPLACE: Endpoint = Endpoint {
     method: "put",
     takes: Some(TOML),
     answers: &[
-        (200, "the policy in force from now on"),
+        (200, "the policy in force from now on, and whether it outlives the process (persisted)"),
         (403, "it changes whom coinbases must pay, which takes the key on loopback too"),
         (422, "what is wrong with it; the old policy stays"),
     ],
@@ -82,11 +87,11 @@ const ENDPOINTS: [Endpoint; 14] = [
     },
     Endpoint {
         method: "post",
-        query: &[SEQ],
+        query: &[SEQ, AGAINST],
         takes: Some(TOML),
         answers: &[
-            (200, "what it would say of the template and of the verdicts kept"),
-            (404, "the template is not kept"),
+            (200, "what it would say of the templates and of the verdicts kept"),
+            (404, "the template or the version is not kept"),
             (422, "this is no policy"),
         ],
         ..read("/api/v1/policy/dry-run", "Judges by another policy; nothing changes")

@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use policy::Policy;
 use policy::table::Problem;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::guard::has_key;
-use super::verdicts::{TemplateQuery, not_kept};
+use super::verdicts::not_kept;
 use crate::dry_run;
 use crate::policies::Versioned;
 use crate::service::Service;
@@ -60,7 +60,15 @@ pub(super) async fn replace(
         let error = "whom coinbases must pay changes with X-API-Key only; set http_api_key";
         return (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response();
     }
-    outcome(&service, service.policies.replace(&text))
+    match service.policies.replace(&text) {
+        Ok(versioned) => {
+            taken(&service, &versioned);
+            let mut body = shown(&versioned);
+            body["persisted"] = service.policies.are_written().into();
+            Json(body).into_response()
+        }
+        Err(problems) => not_taken(&service, &problems),
+    }
 }
 
 /// Whether the text is a policy that may ask for other payouts than the operator's: than the one in
@@ -74,13 +82,27 @@ fn redirects_payouts(service: &Service, text: &str) -> bool {
 }
 
 pub(super) async fn reload(State(service): State<Arc<Service>>) -> Response {
-    outcome(&service, service.policies.reload())
+    match service.policies.reload() {
+        Ok(versioned) => {
+            taken(&service, &versioned);
+            in_force(&versioned)
+        }
+        Err(problems) => not_taken(&service, &problems),
+    }
 }
 
-/// Judges a kept template and the kept verdicts by the policy in the body. Nothing changes.
+/// Which template is shown in full, and with which version's verdicts all are compared: with those
+/// that were given where there is no hash.
+#[derive(Deserialize)]
+pub(super) struct DryRunQuery {
+    seq: Option<u64>,
+    against: Option<String>,
+}
+
+/// Judges the kept templates and the kept verdicts by the policy in the body. Nothing changes.
 pub(super) async fn dry_run(
     State(service): State<Arc<Service>>,
-    Query(query): Query<TemplateQuery>,
+    Query(query): Query<DryRunQuery>,
     text: String,
 ) -> Response {
     let candidate = match Policy::from_toml(&text) {
@@ -91,30 +113,40 @@ pub(super) async fn dry_run(
     if kept.is_none() && query.seq.is_some() {
         return not_kept(&service);
     }
+    let against = query.against.as_ref().map(|hash| service.policies.find(hash));
+    if let Some(None) = against {
+        let body = json!({ "error": "no such version is kept" });
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    }
+    let against = against.flatten();
+    let all = service.shelf.all();
     let entries = service.history.read(|entries| entries.iter().rev().cloned().collect::<Vec<_>>());
     let in_force = service.policies.current().ok().map(|versioned| versioned.hash.clone());
     let run = platform::offload(&service.env.cpu, move || {
+        let policy = &candidate.policy;
+        let other = against.as_ref().map(|versioned| &versioned.policy);
         json!({
             "policy_hash": candidate.hash,
             "policy_hash_in_force": in_force,
-            "template": kept.map(|kept| dry_run::template(&candidate.policy, &kept)),
-            "history": dry_run::history(&candidate.policy, &entries),
+            "against": against.as_ref().map(|versioned| &versioned.hash),
+            "template": kept.map(|kept| dry_run::template(policy, &kept)),
+            "templates": dry_run::templates(policy, other, &all),
+            "history": dry_run::history(policy, other, &entries),
         })
     });
     Json(run.await).into_response()
 }
 
-fn outcome(service: &Service, replaced: Result<Arc<Versioned>, Vec<Problem>>) -> Response {
-    service.metrics.policy_replaced(replaced.is_ok());
-    match replaced {
-        Ok(versioned) => {
-            service.ground.wake();
-            tracing::info!(policy_hash = versioned.hash, "policy replaced");
-            Service::warn_of_gaps(&versioned);
-            in_force(&versioned)
-        }
-        Err(problems) => refused("policy refused, the old one stays", &problems),
-    }
+fn taken(service: &Service, versioned: &Versioned) {
+    service.metrics.policy_replaced(true);
+    service.ground.wake();
+    tracing::info!(policy_hash = versioned.hash, "policy replaced");
+    Service::warn_of_gaps(versioned);
+}
+
+fn not_taken(service: &Service, problems: &[Problem]) -> Response {
+    service.metrics.policy_replaced(false);
+    refused("policy refused, the old one stays", problems)
 }
 
 fn refused(error: &str, problems: &[Problem]) -> Response {
@@ -124,6 +156,9 @@ fn refused(error: &str, problems: &[Problem]) -> Response {
 }
 
 fn in_force(versioned: &Versioned) -> Response {
-    let body = json!({ "policy_hash": versioned.hash, "policy": versioned.policy.to_toml() });
-    Json(body).into_response()
+    Json(shown(versioned)).into_response()
+}
+
+fn shown(versioned: &Versioned) -> Value {
+    json!({ "policy_hash": versioned.hash, "policy": versioned.policy.to_toml() })
 }

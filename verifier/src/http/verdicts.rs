@@ -59,7 +59,7 @@ pub(super) async fn stats(State(service): State<Arc<Service>>) -> Response {
 /// Which template is asked for: that of a verdict, or the latest.
 #[derive(Deserialize)]
 pub(super) struct TemplateQuery {
-    pub(super) seq: Option<u64>,
+    seq: Option<u64>,
 }
 
 /// A kept template as its lines on the wire.

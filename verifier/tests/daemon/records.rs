@@ -59,6 +59,46 @@ async fn a_candidate_policy_is_tried_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_policies_are_compared_over_all_that_is_kept() {
+    let world = World::start().await;
+    judge(&world, 1..=2).await;
+    let mut heavier = Template::new(3, 1);
+    heavier.propose.weight += 4;
+    assert!(!world.gateway().await.judge(&heavier).await.accepted);
+    let (_, run) = dry_run(&world, "", DEARER).await;
+    assert_eq!(run["against"], Value::Null);
+    assert_eq!(run["templates"]["newly_refused"], 2);
+    assert_eq!(run["templates"]["refused_otherwise"], 1);
+    assert_eq!(run["templates"]["changes"][0]["then"], "consensus_weight_mismatch");
+
+    let in_force = get(&world, "/api/v1/policy").await["policy_hash"].clone();
+    let query = format!("?against={}", in_force.as_str().unwrap());
+    let unjudged = "[policy]\nmin_avg_fee_hi = 1\n[policy.consensus]\nenforce = false\n";
+    let (status, run) = dry_run(&world, &query, unjudged).await;
+    assert_eq!((status, &run["against"]), (200, &in_force));
+    assert_eq!(
+        (&run["templates"]["same"], &run["templates"]["newly_passed"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!((&run["history"]["same"], &run["history"]["not_compared"]), (&3.into(), &0.into()));
+    assert_eq!(dry_run(&world, "?against=0a", DEARER).await.0, 404);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_puts_a_policy_learns_whether_it_lasts() {
+    for (with_file, expect) in [(true, "\"persisted\":true"), (false, "\"persisted\":false")] {
+        let world = World::with_config("", |config| {
+            config.policy_file = config.policy_file.take().filter(|_| with_file);
+        })
+        .await;
+        let (status, body) = world.http(LOCAL, "PUT /api/v1/policy", "", DEARER).await;
+        assert!(status == 200 && body.contains(expect), "{body}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_of_nothing_says_so() {
     let world = World::start().await;
     let (status, run) = dry_run(&world, "", DEARER).await;
