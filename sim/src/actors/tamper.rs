@@ -34,6 +34,7 @@ pub(super) fn tampered(tamper: Tamper, propose: TemplatePropose, block: Block) -
         Tamper::ValueZero => forged.propose.coinbase_value = 0,
         Tamper::Body => forged.body.truncate(forged.body.len() - 1),
         Tamper::Value => forged.propose.coinbase_value += 1,
+        Tamper::Fees => forged.propose.total_fees *= 2,
         Tamper::Height => forged.propose.height += 1,
         Tamper::Weight => forged.propose.weight += 4,
         Tamper::Sigops => forged.propose.sigops_cost += 40_000,
@@ -89,6 +90,11 @@ impl Forged {
             Tamper::DuplicateTx => {
                 let twice = spend(OutPoint::new(Txid::all_zeros(), 1), ScriptBuf::new());
                 block.txdata.extend([twice.clone(), twice]);
+            }
+            Tamper::MissingOutput => {
+                let parent = spend(OutPoint::new(Txid::all_zeros(), 3), ScriptBuf::new());
+                let child = spend(OutPoint::new(parent.compute_txid(), 1), ScriptBuf::new());
+                block.txdata.extend([parent, child]);
             }
             _ => {
                 let late = spend(OutPoint::new(Txid::all_zeros(), 2), ScriptBuf::new());

@@ -156,6 +156,8 @@ choices! {
         Value = "value",
         /// Coinbase and declaration agree on one satoshi more than there is.
         Overpaid = "overpaid",
+        /// The declared fees are twice as much.
+        Fees = "fees",
         /// The declared height is one more.
         Height = "height",
         /// The coinbase does not state a height.
@@ -188,6 +190,8 @@ choices! {
         Bits = "bits",
         /// A transaction spends an output of a later one.
         TxOrder = "tx_order",
+        /// A transaction spends an output that an earlier one does not have.
+        MissingOutput = "missing_output",
     }
 }
 
