@@ -75,6 +75,39 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_every_key_with_its_default_and_every_code() {
+        let page = include_str!("../../../docs/policy.md");
+        let (keys, codes) = page.split_once("## Verdict codes").unwrap();
+        let cells = |row: &str| row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let listed: Vec<String> = keys
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|row| {
+                let cells: Vec<String> = cells(row);
+                format!("{} = {}", cells[1], cells[3])
+            })
+            .collect();
+        let defaults = text(&Policy::default());
+        assert_eq!(listed, defaults.lines().skip(1).collect::<Vec<_>>());
+
+        let rows: Vec<String> = verifier_protocol::VerdictCode::ALL
+            .iter()
+            .map(|code| format!("| `{code}` | {} | {} |", code.kind().as_str(), code.description()))
+            .collect();
+        let listed: Vec<&str> = codes.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(listed, rows);
+    }
+
+    #[test]
+    fn the_example_of_the_page_is_a_policy() {
+        let page = include_str!("../../../docs/policy.md");
+        let (_, example) = page.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let policy = Policy::from_toml(example).unwrap();
+        assert_eq!(policy.consensus.payout_scripts.len(), 1);
+    }
+
+    #[test]
     fn the_text_reads_back_to_the_same_policy() {
         let mut policy = Policy::default();
         policy.template.max_weight_ratio = 0.5;
