@@ -90,6 +90,7 @@ fn declared() -> Declared {
         time: 1_296_688_602,
         height: 0,
         coinbase_value: 5_000_000_000,
+        total_fees: 0,
         tx_count: 0,
         weight: 1_140,
         sigops_cost: 4,
