@@ -1,8 +1,10 @@
 //! The reference pool under the same load, by the same miners.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use platform::Env;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::certificate::Certificate;
@@ -21,6 +23,10 @@ use crate::walk::site;
 const MANNERS: Manners =
     Manners { shares_per_minute: 60e6, share_batch_size: 10, log_level: "error" };
 
+/// No tip comes while miners connect: the pool ends when one meets a connection that is not yet set
+/// up (`TemplateIdNotFound`), and our gateway's load has none then either.
+const NO_TIPS: Duration = Duration::from_secs(3600);
+
 /// Starts the pool on a template provider whose tips come as `options` say, and loads it.
 pub(super) async fn load(
     env: &Env,
@@ -33,8 +39,9 @@ pub(super) async fn load(
     let tips = Arc::new(TipBell::default());
     let bell = Arc::clone(&tips);
     let announce = Arc::new(move |hash| bell.ring(hash));
-    let provider = Provider { tip_interval: options.tip_interval, announce };
-    let pool = Pool::start(env, theirs, folder.path(), provider, MANNERS).await?;
+    let (rhythm, tip_interval) = watch::channel(NO_TIPS);
+    let provider = Provider { tip_interval, announce };
+    let mut pool = Pool::start(env, theirs, folder.path(), provider, MANNERS).await?;
     let load = Arc::new(Load::new(
         loopback_sources(env),
         pool.address.clone(),
@@ -45,7 +52,13 @@ pub(super) async fn load(
         Tips::default(),
     ));
     tips.hang(&load);
-    let uses = put(&load, options, pool.pid(), progress, idly(options)).await?;
+    let busy = async {
+        rhythm.send_replace(options.tip_interval);
+        idly(options).await
+    };
+    let uses = put(&load, options, pool.pid(), progress, busy).await;
+    pool.runs()?;
+    let uses = uses?;
     let (counts, measures) = end(&load, progress).await;
     env.tasks.abort_all();
     let used = uses.used(options, counts.shares_accepted);
@@ -55,7 +68,7 @@ pub(super) async fn load(
 
 /// Tells a load of tips, once there is one.
 #[derive(Default)]
-struct TipBell(std::sync::OnceLock<Arc<Load>>);
+struct TipBell(OnceLock<Arc<Load>>);
 
 impl TipBell {
     fn hang(&self, load: &Arc<Load>) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bitcoin::base58;
 use platform::Env;
 use sv2_noise::{AuthorityPublicKey, AuthoritySecretKey};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::install::{POOL, ensure};
@@ -57,7 +58,8 @@ async fn judge(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Judged, WalkError> {
     let folder = site::folder(keep)?;
-    let provider = Provider { tip_interval: TIP_INTERVAL, announce: Arc::new(|_| ()) };
+    let (_, tip_interval) = watch::channel(TIP_INTERVAL);
+    let provider = Provider { tip_interval, announce: Arc::new(|_| ()) };
     progress(&format!("starting {PROGRAM} on a template provider"));
     let pool = Pool::start(env, theirs, folder.path(), provider, SUITE_MANNERS).await?;
     let (miners, authority) = (pool.address.clone(), pool.authority.to_string());
@@ -154,6 +156,11 @@ impl Pool {
         };
         running.until("the pool to listen", PROGRAM, listens).await?;
         Ok(Self { running, address, authority })
+    }
+
+    /// That it runs; else how it ended, and the end of its log.
+    pub(crate) fn runs(&mut self) -> Result<(), WalkError> {
+        self.running.all_run("under load")
     }
 
     /// Its process.

@@ -14,6 +14,7 @@ use sv2_wire::common::SetupConnectionSuccess;
 use sv2_wire::template_distribution::{NewTemplate, RequestTransactionDataSuccess, SetNewPrevHash};
 use sv2_wire::{B016M, B064K, B0255, Message as _, Seq064K, Seq0255, TemplateClientMessage, U256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The largest payload it takes.
@@ -32,8 +33,8 @@ const VALID_S: u32 = 86_400;
 /// A template provider of this rhythm.
 #[derive(Clone)]
 pub(crate) struct Provider {
-    /// The time between two tips.
-    pub(crate) tip_interval: Duration,
+    /// The time between two tips; whoever holds the other end may change it.
+    pub(crate) tip_interval: watch::Receiver<Duration>,
     /// Hears of each tip, by its hash in internal byte order, before a client does.
     pub(crate) announce: Arc<dyn Fn([u8; 32]) + Send + Sync>,
 }
@@ -62,7 +63,7 @@ async fn provide(
     provider: &Provider,
     stream: Stream,
 ) -> Result<std::convert::Infallible, String> {
-    let Provider { tip_interval, announce } = provider;
+    let Provider { mut tip_interval, announce } = provider.clone();
     let mut client = Client::greet(env, stream).await?;
     let mut next_tip: Option<Instant> = None;
     let mut height = FIRST_HEIGHT;
@@ -88,16 +89,19 @@ async fn provide(
                 Asked::Nothing => {}
             }
         }
-        let due = next_tip.unwrap_or_else(|| Instant::now() + *tip_interval);
+        let due = next_tip.unwrap_or_else(Instant::now);
         tokio::select! {
             biased;
             received = client.receive() => received?,
+            Ok(()) = tip_interval.changed(), if next_tip.is_some() => {
+                next_tip = Some(Instant::now() + *tip_interval.borrow_and_update());
+            }
             () = tokio::time::sleep_until(due), if next_tip.is_some() => {
                 let frames = tip(height, env.wall.unix_ms() / 1000);
                 announce(block_hash(height));
                 client.send(&frames).await?;
                 height += 1;
-                next_tip = Some(due + *tip_interval);
+                next_tip = Some(due + *tip_interval.borrow_and_update());
             }
         }
     }

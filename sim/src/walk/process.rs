@@ -157,11 +157,7 @@ impl Running {
                 Ok(value) => return Ok(value),
                 Err(state) => state,
             };
-            for process in &mut self.processes {
-                if let Some(status) = process.ended()? {
-                    return Err(process.ended_badly(status, format!("before this: {what}")));
-                }
-            }
+            self.all_run(&format!("before this: {what}"))?;
             if Instant::now() >= deadline {
                 let tail = self.tail_of(program);
                 let what = format!("{what} ({state})");
@@ -169,6 +165,16 @@ impl Running {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// That no program has ended by itself; `when` tells the story if one has.
+    pub(crate) fn all_run(&mut self, when: &str) -> Result<(), WalkError> {
+        for process in &mut self.processes {
+            if let Some(status) = process.ended()? {
+                return Err(process.ended_badly(status, when));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the `/ready` of a program's HTTP interface, at this port of loopback, says so.
