@@ -95,7 +95,11 @@ pub(crate) const LABELS: &[MetricLabel] = &[
         "notice",
         "what was noticed, with a reason code where it was refused",
     ),
-    labelled("verdicts_ignored", "cause", "unknown_proposal, older_tip, older_template"),
+    labelled(
+        "verdicts_ignored",
+        "cause",
+        "unknown_proposal, older_tip, older_template, contradiction, unable",
+    ),
     labelled("link_faults", "reason", "a reason code of the category framing"),
     labelled("up", "of", "log, template_source, verifier, share_upstream"),
     labelled("queue_length", "queue", QUEUES),
@@ -189,7 +193,8 @@ impl Metrics {
         );
         self.add(
             "verdicts_ignored",
-            "Verdicts that changed nothing, by cause",
+            "Verdicts that changed nothing, by cause (contradiction: another verifier decided \
+             otherwise; unable: the verifier cannot judge, and another may)",
             self.ignored_verdicts.clone(),
         );
         self.add(

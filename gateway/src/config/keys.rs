@@ -89,7 +89,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.mode", Choice(&["shadow", "observe", "inline"]), Required, "what verdicts decide: shadow serves no miners, observe only records verdicts, inline gives out no job without an accepting one"),
     key("gateway.listen_addr", Address, Default("\"0.0.0.0:3333\""), "where miners connect"),
     key("gateway.http_addr", Address, Default("\"127.0.0.1:8080\""), "where the HTTP interface listens"),
-    key("gateway.verifier_addr", Addresses, Default("\"127.0.0.1:5001\""), "where the verifier takes proposals; of several, with commas between, the first to answer decides"),
+    key("gateway.verifier_addr", Addresses, Default("\"127.0.0.1:5001\""), "where the verifier takes proposals; of several, with commas between, the first to judge decides"),
     key("gateway.verifier_http_url", Url, Optional, "the verifier's HTTP interface; derived from verifier_addr with port 8081 if absent"),
     key("gateway.verifier_tls_cert_file", Path, Optional, "certificate chain (PEM) that verifiers are shown; with it, the links to them are TLS and both ends show certificates (docs/verifier.md)"),
     key("gateway.verifier_tls_key_file", Path, Optional, "its private key (PEM)"),

@@ -21,11 +21,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use verifier_protocol::{
     Heartbeat, HeartbeatAck, LineDecoder, LinkFault, LinkGuard, Message, ProposalId,
-    TemplateVerdict, TxNeed, decode, encode,
+    TemplateVerdict, TxNeed, VerdictCode, decode, encode,
 };
 
 pub(crate) use self::proposals::Proposals;
-use self::proposals::{Heard, Proposed};
+use self::proposals::{Heard, LinkId, Proposed, Voice};
 use self::sent::{Proposer, Sent, proposal_lines};
 
 use crate::backoff::Backoff;
@@ -75,6 +75,7 @@ enum LinkEnd {
 /// One connection's share of the state; its reading and its writing half take turns on one task.
 struct Connection<'a> {
     link: &'a VerifierLink,
+    id: LinkId,
     next_proposal: &'a AtomicU64,
     outstanding: Mutex<BTreeMap<ProposalId, Outstanding>>,
     /// What the verifier was sent, once it said that it keeps transactions.
@@ -120,8 +121,9 @@ impl VerifierLink {
                     tracing::info!(address = self.address, "link to the verifier is up");
                     reported = false;
                     let up = Up::new(&self.proposals);
-                    let end = self.serve(stream, &next_proposal, &mut backoff).await;
+                    let end = self.serve(stream, up.id, &next_proposal, &mut backoff).await;
                     drop(up);
+                    self.pass_on_what_was_put_aside().await;
                     let address = &self.address;
                     tracing::warn!(address, reason = %end, "link to the verifier is down");
                     if let LinkEnd::Fault(fault) = end {
@@ -149,11 +151,13 @@ impl VerifierLink {
     async fn serve(
         &self,
         stream: Stream,
+        id: LinkId,
         next_proposal: &AtomicU64,
         backoff: &mut Backoff,
     ) -> LinkEnd {
         let connection = Connection {
             link: self,
+            id,
             next_proposal,
             outstanding: Mutex::default(),
             sent: Mutex::default(),
@@ -176,24 +180,34 @@ impl VerifierLink {
         end
     }
 
+    /// Without this link, the others may be all that say that they cannot judge.
+    async fn pass_on_what_was_put_aside(&self) {
+        for (template_id, verdict) in self.proposals.given_up() {
+            // Where the switch has ended, so does this link.
+            drop(self.switch.send(Input::Verdict { template_id, verdict }).await);
+        }
+    }
+
     fn count(&self, fault: LinkFault) {
         self.metrics.link_faults.get_or_create(&label("reason", fault.as_str())).inc();
     }
 }
 
 /// Counts a link as up for as long as it lives.
-struct Up<'a>(&'a Proposals);
+struct Up<'a> {
+    proposals: &'a Proposals,
+    id: LinkId,
+}
 
 impl<'a> Up<'a> {
     fn new(proposals: &'a Proposals) -> Self {
-        proposals.link_up();
-        Self(proposals)
+        Self { proposals, id: proposals.link_up() }
     }
 }
 
 impl Drop for Up<'_> {
     fn drop(&mut self) {
-        self.0.link_down();
+        self.proposals.link_down(self.id);
     }
 }
 
@@ -280,17 +294,24 @@ impl Connection<'_> {
             return Ok(());
         };
         let (address, accepted) = (&self.link.address, verdict.verdict.accepted);
-        match self.link.proposals.heard(template_id, accepted) {
-            Heard::First => {}
+        let code = verdict.verdict.reason_code;
+        let voice = Voice { link: self.id, judged: accepted || !is_unable(code) };
+        let reason_code = code.as_str();
+        let verdict = match self.link.proposals.heard(template_id, translate(verdict), voice) {
+            Heard::First(verdict) => verdict,
             Heard::Again => return Ok(()),
+            Heard::Aside => {
+                tracing::warn!(address, reason_code, "this verifier cannot judge, another may");
+                self.ignore("unable");
+                return Ok(());
+            }
             Heard::Contradiction => {
-                let reason_code = verdict.verdict.reason_code.as_str();
                 tracing::warn!(address, accepted, reason_code, "the verifiers disagree");
                 self.ignore("contradiction");
                 return Ok(());
             }
-        }
-        let input = Input::Verdict { template_id, verdict: translate(verdict) };
+        };
+        let input = Input::Verdict { template_id, verdict };
         self.link.switch.send(input).await.map_err(|_| LinkEnd::Stopping)
     }
 
@@ -441,6 +462,17 @@ impl Connection<'_> {
             }
         }
     }
+}
+
+/// Whether the code speaks of the verifier, which cannot judge, and not of the template.
+fn is_unable(code: VerdictCode) -> bool {
+    matches!(
+        code,
+        VerdictCode::PolicyLoadError
+            | VerdictCode::MempoolBackendUnavailable
+            | VerdictCode::MempoolViewStale
+            | VerdictCode::InternalError
+    )
 }
 
 fn translate(verdict: TemplateVerdict) -> Verdict {

@@ -12,6 +12,7 @@ use bitcoin::{BlockHash, CompactTarget, Transaction, TxIn, TxOut, transaction};
 use gateway_core::job::{CoinbaseSpec, PayoutOutput, Template, TemplateTransaction};
 use platform::tls::TlsListener;
 use platform::{Listener, Net, TaskHandle, Tasks};
+use rstest::rstest;
 use tokio::sync::watch;
 use verifier_protocol::{
     BodyAssembler, Checks, FeeTier, PolicyContext, TemplatePropose, Verdict as WireVerdict,
@@ -201,11 +202,22 @@ impl Verifier {
         }
     }
 
+    /// Waits until everything that it said before was taken: heartbeats are answered in their turn.
+    async fn answered(&mut self) {
+        self.send(&Message::Heartbeat(Heartbeat { seq: 7 })).await;
+        while !matches!(self.receive().await, Message::HeartbeatAck(_)) {}
+    }
+
     async fn verdict(&mut self, proposal_id: ProposalId, accepted: bool) {
+        let code = if accepted { VerdictCode::Ok } else { VerdictCode::TxCountExceeded };
+        self.says(proposal_id, code).await;
+    }
+
+    async fn says(&mut self, proposal_id: ProposalId, code: VerdictCode) {
         let context = PolicyContext { fee_tier: FeeTier::High, min_avg_fee_used: 1 };
-        let verdict = match accepted {
-            true => WireVerdict::accepted(context, Vec::new(), Checks::default()),
-            false => WireVerdict::rejected(VerdictCode::InternalError, "", Checks::default()),
+        let verdict = match code {
+            VerdictCode::Ok => WireVerdict::accepted(context, Vec::new(), Checks::default()),
+            code => WireVerdict::rejected(code, "", Checks::default()),
         };
         let policy_hash = String::new();
         let verdict = TemplateVerdict { proposal_id, verdict, policy_hash, judged_in_us: 1 };
@@ -319,6 +331,71 @@ async fn the_first_of_two_verifiers_decides() {
     b.verdict(of_b, true).await;
     assert_eq!(rig.decided().await, (4, true));
     assert!(rig.is_up.load(Ordering::Relaxed));
+    rig.end().await;
+}
+
+#[rstest]
+#[case(VerdictCode::PolicyLoadError)]
+#[case(VerdictCode::MempoolBackendUnavailable)]
+#[case(VerdictCode::MempoolViewStale)]
+#[case(VerdictCode::InternalError)]
+#[tokio::test]
+async fn a_verifier_that_cannot_judge_waits_for_one_that_can(#[case] code: VerdictCode) {
+    let mut rig = Rig::new();
+    let (mut a, mut b) = (rig.verifier("a").await, rig.verifier("b").await);
+    // Whatever the other says decides, and what the broken one says is never heard.
+    for (template, accepts) in [(1, true), (2, false)] {
+        rig.proposals.push(work(template, 0..1));
+        let (of_a, of_b) = (a.proposal().await.0, b.proposal().await.0);
+        a.says(of_a, code).await;
+        a.answered().await;
+        b.verdict(of_b, accepts).await;
+        assert_eq!(rig.decided().await, (template, accepts));
+    }
+    // Also where the other was first, and none of it is a contradiction.
+    rig.proposals.push(work(3, 0..1));
+    let (of_a, of_b) = (a.proposal().await.0, b.proposal().await.0);
+    b.verdict(of_b, true).await;
+    assert_eq!(rig.decided().await, (3, true));
+    a.says(of_a, code).await;
+    a.answered().await;
+    assert_eq!((rig.ignored("unable"), rig.ignored("contradiction")), (3, 0));
+    // Where neither can judge, that decides.
+    rig.proposals.push(work(4, 0..1));
+    let (of_a, of_b) = (a.proposal().await.0, b.proposal().await.0);
+    a.says(of_a, code).await;
+    b.says(of_b, code).await;
+    assert_eq!(rig.decided().await, (4, false));
+    // And where the other goes without a word.
+    rig.proposals.push(work(5, 0..1));
+    let (of_a, _) = (a.proposal().await.0, b.proposal().await.0);
+    a.says(of_a, code).await;
+    a.answered().await;
+    drop(b);
+    assert_eq!(rig.decided().await, (5, false));
+    // Alone, it decides at once.
+    rig.proposals.push(work(6, 0..1));
+    let (of_a, ..) = a.proposal().await;
+    a.says(of_a, code).await;
+    assert_eq!(rig.decided().await, (6, false));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_verifier_that_comes_back_able_is_asked_again() {
+    let mut rig = Rig::new();
+    let (mut a, mut b) = (rig.verifier("a").await, rig.verifier("b").await);
+    rig.proposals.push(work(1, 0..1));
+    let (of_a, _) = (a.proposal().await.0, b.proposal().await.0);
+    a.says(of_a, VerdictCode::PolicyLoadError).await;
+    a.answered().await;
+    // What it said goes with its link: the other going away as well decides nothing.
+    drop(a);
+    let mut a = rig.verifier("a").await;
+    let (of_a, ..) = a.proposal().await;
+    drop(b);
+    a.verdict(of_a, true).await;
+    assert_eq!(rig.decided().await, (1, true));
     rig.end().await;
 }
 

@@ -25,7 +25,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const GATEWAY_ENVIRONMENT: [(&str, &str); 1] = [("VELDRA_ALLOW_INSECURE_HTTP_UPSTREAM", "1")];
 
 /// Sections that are not the gateway's.
-const OTHER_SECTIONS: [&str; 4] = ["environment", "policy", "templates", "verifier"];
+const OTHER_SECTIONS: [&str; 5] =
+    ["environment", "first_policy", "policy", "templates", "verifier"];
 
 /// Everything the programs of a world are given.
 pub(super) struct Settings {
@@ -34,6 +35,8 @@ pub(super) struct Settings {
     environment: BTreeMap<String, String>,
     pub(super) verifier: String,
     pub(super) policy: String,
+    /// The policy of the first verifier, where it has one of its own.
+    first_policy: Option<String>,
     pub(super) templates: String,
     pub(super) secrets: Secrets,
     pub(super) authority: AuthorityPublicKey,
@@ -92,18 +95,25 @@ impl Settings {
         for (section, overrides) in &scenario.config {
             match section.as_str() {
                 "policy" => merge(inner(&mut policy, "policy"), overrides),
+                "first_policy" => {}
                 "environment" => environment.extend(overrides.iter().filter_map(variable)),
                 "templates" => merge(&mut templates, overrides),
                 "verifier" => merge(&mut verifier, overrides),
                 section => merge(inner(&mut gateway, section), overrides),
             }
         }
+        let first_policy = scenario.config.get("first_policy").map(|overrides| {
+            let mut policy = policy.clone();
+            merge(inner(&mut policy, "policy"), overrides);
+            policy.to_string()
+        });
         debug_assert!(OTHER_SECTIONS.iter().all(|section| !gateway.contains_key(*section)));
         Ok(Self {
             gateway: gateway.to_string(),
             environment,
             verifier: verifier.to_string(),
             policy: policy.to_string(),
+            first_policy,
             templates: templates.to_string(),
             secrets,
             authority: keys.authority_public_key,
@@ -125,7 +135,8 @@ impl Settings {
         let judges =
             ["judge", "judge-2"].into_iter().take(1 + usize::from(self.has_second_verifier));
         for judge in judges {
-            put(&world.host(judge), "policy.toml", &self.policy);
+            let own = self.first_policy.as_ref().filter(|_| judge == "judge");
+            put(&world.host(judge), "policy.toml", own.unwrap_or(&self.policy));
         }
     }
 

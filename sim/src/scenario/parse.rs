@@ -17,10 +17,11 @@ use super::{
 const SCHEMA: u64 = 1;
 
 /// Sections that `[config]` may have: the gateway's own, its environment variables, and one each
-/// for the other programs.
-const CONFIG_SECTIONS: [&str; 13] = [
+/// for the other programs; what `first_policy` says is so at the first of two verifiers only.
+const CONFIG_SECTIONS: [&str; 14] = [
     "auth",
     "environment",
+    "first_policy",
     "gateway",
     "limits",
     "log",
