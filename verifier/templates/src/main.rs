@@ -54,10 +54,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         println!("{}: no problems", arguments.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    if let Err(problem) = start_log(&config) {
-        eprintln!("{}: {problem}", arguments.config.display());
-        return Ok(ExitCode::from(2));
-    }
+    start_log(&config);
     let (shutdown, reload) = (Shutdown::new(), Reload::new());
     heed_signals(&env, &shutdown, &reload)?;
     templates::run(env, config, shutdown, reload).await?;
@@ -76,11 +73,9 @@ fn read_config(env: &Env, file: &Path) -> Result<Config, Vec<ConfigProblem>> {
     Config::from_toml(&text, &environment, env.storage.as_ref())
 }
 
-fn start_log(config: &Config) -> Result<(), ConfigProblem> {
-    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| ConfigProblem {
-        key: "log_filter".to_owned(),
-        problem: error.to_string(),
-    })?;
+fn start_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log_filter);
+    let filter = filter.expect("the filter was judged with the rest of the configuration");
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -89,7 +84,6 @@ fn start_log(config: &Config) -> Result<(), ConfigProblem> {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    Ok(())
 }
 
 /// SIGTERM and SIGINT end the daemon, SIGHUP has it read its certificate again.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use platform::Storage;
 use platform::tls::ServerFiles;
 use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
 
 pub use keys::{KEYS, Key, NODE_KEYS};
 pub use reader::Origin;
@@ -138,6 +139,10 @@ impl Config {
             }
         };
         let log_filter = reader.text(&KEYS, "log_filter");
+        if let Err(error) = EnvFilter::try_new(&log_filter) {
+            let problem = format!("is no filter: {error}; write it like \"info,templates=debug\"");
+            reader.problem("log_filter", problem);
+        }
         let nodes = read_nodes(&mut reader);
         let unguarded = http_api_key.is_none() && !environment.contains_key(ALLOW_NO_API_KEY);
         check_address(&mut reader, &http_addr, unguarded);

@@ -86,6 +86,7 @@ http_adr = "127.0.0.1:1"
 poll_interval_ms = "fast"
 rpc_timeout_ms = 5
 log_format = "xml"
+log_filter = "templates=loud"
 [[nodes]]
 name = "a b"
 url = "ftp://node"
