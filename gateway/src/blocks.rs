@@ -122,7 +122,8 @@ impl BlockSubmitter {
 pub(crate) fn template_client(config: &Config, env: &Env) -> TemplateClient {
     let (gateway, timeout) = (&config.gateway, config.timing.upstream_health_timeout);
     let http = HttpClient::trusting(env, gateway.https_trust.clone());
-    TemplateClient::new(http, &gateway.upstream_url, gateway.upstream_api_key.clone(), timeout)
+    let (cpu, key) = (Arc::clone(&env.cpu), gateway.upstream_api_key.clone());
+    TemplateClient::new(http, cpu, &gateway.upstream_url, key, timeout)
 }
 
 fn answered(result: &NodeResult) -> bool {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -148,8 +149,8 @@ async fn start_source(env: &Env, node: &RealNode, shutdown: &Shutdown) -> Result
     let config = config.map_err(|problems| anyhow!("the template-manager: {problems:?}"))?;
     let manager = templates::run(env.clone(), config, shutdown.clone(), Reload::new());
     drop(env.tasks.spawn("templates", manager));
-    let client =
-        TemplateClient::new(HttpClient::new(env), &format!("http://{free}"), None, REQUEST_TIMEOUT);
+    let (http, cpu) = (HttpClient::new(env), Arc::clone(&env.cpu));
+    let client = TemplateClient::new(http, cpu, &format!("http://{free}"), None, REQUEST_TIMEOUT);
     let begun = Instant::now();
     while let Err(error) = client.fetch(None, Duration::ZERO).await {
         if begun.elapsed() > START {

@@ -72,6 +72,7 @@ pub async fn run(
             node: Arc::clone(node),
             store: Arc::clone(&service.store),
             pace: Arc::clone(&service.pace),
+            cpu: Arc::clone(&env.cpu),
         };
         drop(env.tasks.spawn("node_follower", follower.run(shutdown.clone())));
     }
@@ -91,12 +92,9 @@ fn build(env: &Env, config: &Config, shutdown: &Shutdown, on_loopback: bool) -> 
         .nodes
         .iter()
         .map(|node| {
-            Arc::new(Node {
-                name: node.name.clone(),
-                rpc: NodeRpc::new(env, &node.url, node.auth.clone()),
-                rpc_timeout: config.rpc_timeout,
-                metrics: Arc::clone(&metrics),
-            })
+            let rpc = NodeRpc::new(env, &node.url, node.auth.clone());
+            let (name, metrics) = (node.name.clone(), Arc::clone(&metrics));
+            Arc::new(Node::new(name, rpc, config.rpc_timeout, metrics))
         })
         .collect();
     let intervals = Intervals { poll: config.poll_interval, refresh: config.refresh_interval };

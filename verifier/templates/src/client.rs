@@ -1,13 +1,16 @@
 //! The other end of the template-manager's HTTP interface.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
+use platform::Offload;
 use platform::http_client::{HttpClient, HttpError};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::large;
 pub use crate::wire::{BlockSubmission, NodeResult, SubmitAnswer, TemplateAnswer, TemplateId};
 use crate::wire::{CONFIRMED_AGO_HEADER, ErrorBody};
 
@@ -87,22 +90,25 @@ pub struct Fetched {
 #[derive(Clone)]
 pub struct TemplateClient {
     http: HttpClient,
+    cpu: Arc<dyn Offload>,
     base: String,
     api_key: Option<SecretString>,
     timeout: Duration,
 }
 
 impl TemplateClient {
-    /// A client of the template-manager at `base_url` (`http://host:port`, or `https`). `timeout` bounds each
-    /// request, not counting the time that a long poll asks to wait.
+    /// A client of the template-manager at `base_url` (`http://host:port`, or `https`). `timeout`
+    /// bounds each request, not counting the time that a long poll asks to wait. Large answers are
+    /// read on `cpu`.
     pub fn new(
         http: HttpClient,
+        cpu: Arc<dyn Offload>,
         base_url: &str,
         api_key: Option<SecretString>,
         timeout: Duration,
     ) -> Self {
         let base = base_url.trim_end_matches('/').to_owned();
-        Self { http, base, api_key, timeout }
+        Self { http, cpu, base, api_key, timeout }
     }
 
     /// The current template; with `after`, waits up to `wait` for one with another id.
@@ -122,12 +128,16 @@ impl TemplateClient {
         let timeout = self.timeout + if after.is_some() { wait } else { Duration::ZERO };
         let (status, headers, body) =
             self.send(Method::GET, &url, Bytes::new(), timeout, MAX_TEMPLATE_BYTES).await?;
+        let bytes = body.len();
         let fetched = |template| Fetched { template, confirmed_ago: confirmed_ago(&headers) };
         match status {
             StatusCode::NO_CONTENT => Ok(fetched(None)),
-            StatusCode::OK => TemplateAnswer::parse(&body)
-                .map(|template| fetched(Some(template)))
-                .map_err(|error| self.malformed("template", error)),
+            StatusCode::OK => {
+                let read = move || TemplateAnswer::parse(&body);
+                let read = large::work(&self.cpu, bytes, read).await;
+                read.map(|template| fetched(Some(template)))
+                    .map_err(|error| self.malformed("template", error))
+            }
             StatusCode::SERVICE_UNAVAILABLE => Err(ClientError::NoTemplate {
                 url: self.base.clone(),
                 message: error_message(&body),

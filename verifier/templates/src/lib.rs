@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 mod endpoints;
 pub mod gbt;
+mod large;
 mod metrics;
 pub mod node_rpc;
 pub mod openapi;

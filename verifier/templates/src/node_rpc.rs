@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use platform::http_client::{HttpClient, HttpError};
-use platform::{Env, Storage};
+use platform::{Env, Offload, Storage};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::NodeAuth;
+use crate::large;
 
 /// The largest answer taken from a node: the hex of a full block template with its JSON.
 pub const MAX_ANSWER_BYTES: usize = crate::client::MAX_TEMPLATE_BYTES;
@@ -96,6 +97,7 @@ impl RpcError {
 /// Calls one node. Connections are kept open and shared.
 pub struct NodeRpc {
     http: HttpClient,
+    cpu: Arc<dyn Offload>,
     storage: Arc<dyn Storage>,
     url: String,
     auth: NodeAuth,
@@ -120,6 +122,7 @@ impl NodeRpc {
     pub fn new(env: &Env, url: &str, auth: NodeAuth) -> Self {
         Self {
             http: HttpClient::new(env),
+            cpu: Arc::clone(&env.cpu),
             storage: Arc::clone(&env.storage),
             url: url.to_owned(),
             auth,
@@ -143,7 +146,7 @@ impl NodeRpc {
         if status == StatusCode::UNAUTHORIZED && self.forget_cookie() {
             (status, body) = self.exchange(request, timeout).await?;
         }
-        read_answer(status, &body)
+        large::work(&self.cpu, body.len(), move || read_answer(status, &body)).await
     }
 
     /// Calls a method and reads its result.

@@ -1,21 +1,23 @@
 //! Follows one node: a long poll that the node answers when its tip moves, and plain polls that
 //! find what the long poll does not tell (mempool changes, a connection that hangs).
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use platform::Shutdown;
+use platform::{Offload, Shutdown};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::gbt::GbtError;
+use crate::large;
 use crate::metrics::Metrics;
 use crate::node_rpc::{NodeRpc, RpcError};
 use crate::pace::Pace;
-use crate::store::{Observation, Store};
+use crate::store::{Draft, Observation, Store};
 
 /// The waits after failures double from the first to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -23,7 +25,7 @@ const LAST_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a long poll may stand. It ends earlier when a plain poll shows that it hangs; giving
 /// up more often would pile up waiting threads in the node, which does not notice.
 const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(3600);
-/// How long a template waits for the size of its mempool.
+/// How long a node may take to count its mempool.
 const MEMPOOL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One configured node.
@@ -32,6 +34,9 @@ pub(crate) struct Node {
     pub(crate) rpc: NodeRpc,
     pub(crate) rpc_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// Transactions in its mempool as it last said.
+    mempool_tx: Mutex<Option<u64>>,
+    has_new_template: Notify,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +52,16 @@ pub(crate) struct MempoolInfo {
 }
 
 impl Node {
+    pub(crate) fn new(
+        name: String,
+        rpc: NodeRpc,
+        rpc_timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (mempool_tx, has_new_template) = (Mutex::default(), Notify::new());
+        Self { name, rpc, rpc_timeout, metrics, mempool_tx, has_new_template }
+    }
+
     /// Calls a method within the configured time.
     pub(crate) async fn call(
         &self,
@@ -60,7 +75,14 @@ impl Node {
     }
 
     pub(crate) async fn mempool(&self) -> Result<MempoolInfo, RpcError> {
-        read("getmempoolinfo", &self.call("getmempoolinfo", &json!([])).await?)
+        let info: MempoolInfo =
+            read("getmempoolinfo", &self.call("getmempoolinfo", &json!([])).await?)?;
+        *self.mempool_tx.lock().unwrap_or_else(PoisonError::into_inner) = Some(info.size);
+        Ok(info)
+    }
+
+    fn mempool_tx(&self) -> Option<u64> {
+        *self.mempool_tx.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn chain(&self) -> Result<String, RpcError> {
@@ -117,6 +139,7 @@ pub(crate) struct Follower {
     pub(crate) node: Arc<Node>,
     pub(crate) store: Arc<Store>,
     pub(crate) pace: Arc<Pace>,
+    pub(crate) cpu: Arc<dyn Offload>,
 }
 
 impl Follower {
@@ -130,7 +153,8 @@ impl Follower {
                 () = shutdown.cancelled() => return,
                 error = self.follow(&mut backoff, &mut calls) => error,
             };
-            self.store.failed(self.index, error.kind(), error.to_string());
+            let other = self.store.failed(self.index, error.kind(), error.to_string());
+            self.announce(other).await;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -152,7 +176,7 @@ impl Follower {
         &self,
         backoff: &mut Backoff,
         calls: &mut watch::Receiver<u64>,
-    ) -> Result<std::convert::Infallible, SourceError> {
+    ) -> Result<Infallible, SourceError> {
         let chain = self.node.chain().await?;
         self.store
             .agree_on_network(&chain)
@@ -165,6 +189,7 @@ impl Follower {
         let mut long = Box::pin(self.long_poll(&rules, longpollid, Duration::ZERO));
         let mut poll = Box::pin(self.poll(&rules, self.pace.poll_interval()));
         let mut called = false;
+        let mut counting = Box::pin(self.count_mempools());
         loop {
             tokio::select! {
                 biased;
@@ -192,6 +217,7 @@ impl Follower {
                     called = false;
                     poll = Box::pin(self.poll(&rules, self.pace.poll_interval()));
                 }
+                never = &mut counting => match never {},
                 // One call at a time: however often it is called, an answer comes.
                 _ = calls.changed(), if !called => {
                     called = true;
@@ -217,13 +243,32 @@ impl Follower {
         template: Bytes,
     ) -> Result<(bitcoin::BlockHash, Option<String>), SourceError> {
         let (observed, observed_at_ms) = (Instant::now(), self.store.unix_ms());
-        // Asked anew for each template: a block empties the mempool, and the policy's tier with it.
-        let mempool = tokio::time::timeout(MEMPOOL_TIMEOUT, self.node.mempool()).await;
-        let mempool_tx = mempool.ok().and_then(Result::ok).map(|info| info.size);
-        let observation = Observation::new(template, mempool_tx, observed, observed_at_ms)?;
+        let (bytes, mempool_tx) = (template.len(), self.node.mempool_tx());
+        let read = move || Observation::new(template, mempool_tx, observed, observed_at_ms);
+        let observation = large::work(&self.cpu, bytes, read).await?;
         let next = (observation.tip, observation.longpollid.clone());
-        self.store.observe(self.index, observation);
+        self.announce(self.store.observe(self.index, observation)).await;
+        self.node.has_new_template.notify_one();
         Ok(next)
+    }
+
+    /// Gives clients what the store decided on.
+    async fn announce(&self, decided: Option<Draft>) {
+        let Some(draft) = decided else { return };
+        let announced = large::work(&self.cpu, draft.len(), move || draft.write()).await;
+        self.store.publish(announced);
+    }
+
+    /// Has the node say how large its mempool is after each template, as a block empties it. No
+    /// template waits for that.
+    async fn count_mempools(&self) -> Infallible {
+        loop {
+            self.node.has_new_template.notified().await;
+            let counted = tokio::time::timeout(MEMPOOL_TIMEOUT, self.node.mempool()).await;
+            if !matches!(counted, Ok(Ok(_))) {
+                tracing::debug!(node = self.node.name, "its mempool was not counted");
+            }
+        }
     }
 
     async fn poll(&self, rules: &Value, wait: Duration) -> Result<Bytes, RpcError> {

@@ -27,8 +27,30 @@ pub(crate) struct Announced {
     /// When it was received.
     pub(crate) observed: Instant,
     tip: BlockHash,
-    digest: [u8; 32],
-    node: usize,
+    cause: &'static str,
+    tip_height: u32,
+}
+
+/// A template that clients are to be given, not written yet.
+pub(crate) struct Draft {
+    answer: TemplateAnswer,
+    observed: Instant,
+    tip: BlockHash,
+    cause: &'static str,
+    tip_height: u32,
+}
+
+impl Draft {
+    /// Bytes of the template.
+    pub(crate) fn len(&self) -> usize {
+        self.answer.template_json().len()
+    }
+
+    pub(crate) fn write(self) -> Announced {
+        let Self { answer, observed, tip, cause, tip_height } = self;
+        let body = answer.encode().expect("the template was read as JSON before");
+        Announced { answer, body, observed, tip, cause, tip_height }
+    }
 }
 
 /// One template of one node.
@@ -91,6 +113,17 @@ struct State {
     /// Tips in the order in which they were first seen, the newest last.
     tips: VecDeque<Tip>,
     tips_seen: u64,
+    /// What was decided on last, whether or not clients have it yet.
+    chosen: Option<Chosen>,
+}
+
+/// A node's template that was decided on.
+#[derive(Clone, Copy)]
+struct Chosen {
+    node: usize,
+    tip: BlockHash,
+    digest: [u8; 32],
+    observed: Instant,
 }
 
 struct Node {
@@ -139,6 +172,7 @@ impl Store {
             nodes,
             tips: VecDeque::new(),
             tips_seen: 0,
+            chosen: None,
         };
         Self { wall, metrics, pace, state: Mutex::new(state), current: watch::Sender::new(None) }
     }
@@ -189,8 +223,8 @@ impl Store {
         }
     }
 
-    /// Takes in a template of a node and announces it if it is the one to work on.
-    pub(crate) fn observe(&self, node: usize, observation: Observation) {
+    /// Takes in a template of a node. What clients are to be given now, if that is another.
+    pub(crate) fn observe(&self, node: usize, observation: Observation) -> Option<Draft> {
         let mut state = self.lock();
         let state = &mut *state;
         let name = state.nodes[node].health.name.clone();
@@ -206,11 +240,11 @@ impl Store {
         state.nodes[node].latest = Some(observation);
         self.metrics.node_up(&name, true);
         self.measure_heights(state);
-        self.settle(state);
+        self.settle(state)
     }
 
-    /// Notes that a node gave no template.
-    pub(crate) fn failed(&self, node: usize, kind: &'static str, error: String) {
+    /// Notes that a node gave no template. What clients are to be given now, if that is another.
+    pub(crate) fn failed(&self, node: usize, kind: &'static str, error: String) -> Option<Draft> {
         let mut state = self.lock();
         let health = &mut state.nodes[node].health;
         self.metrics.node_failed(&health.name, kind);
@@ -218,7 +252,7 @@ impl Store {
             tracing::warn!(node = health.name, error, "node gives no template");
         }
         health.error = Some(error);
-        self.settle(&mut state);
+        self.settle(&mut state)
     }
 
     fn measure_heights(&self, state: &State) {
@@ -229,18 +263,17 @@ impl Store {
         }
     }
 
-    /// Announces the best of the nodes' templates unless clients have it already.
-    fn settle(&self, state: &mut State) {
-        let current = self.current();
-        let Some(node) = state.best(current.as_deref(), self.pace.fresh_for()) else { return };
+    /// Decides on the best of the nodes' templates, unless that was decided on before.
+    fn settle(&self, state: &mut State) -> Option<Draft> {
+        let node = state.best(self.pace.fresh_for())?;
         let latest = state.nodes[node].latest.as_ref().expect("the best node has a template");
-        let cause = match &current {
-            Some(current) if current.tip != latest.tip => "tip",
-            Some(current) if current.digest != latest.digest => "transactions",
-            Some(current) if latest.observed - current.observed >= self.pace.refresh_interval() => {
+        let cause = match state.chosen {
+            Some(chosen) if chosen.tip != latest.tip => "tip",
+            Some(chosen) if chosen.digest != latest.digest => "transactions",
+            Some(chosen) if latest.observed - chosen.observed >= self.pace.refresh_interval() => {
                 "time"
             }
-            Some(_) => return,
+            Some(_) => return None,
             None => "first",
         };
         let answer = TemplateAnswer::new(
@@ -251,26 +284,36 @@ impl Store {
             latest.mempool_tx,
             latest.template.clone(),
         );
-        let body = answer.encode().expect("the template was read as JSON before");
+        let Observation { observed, tip, digest, height, .. } = *latest;
+        state.next_id += 1;
+        state.chosen = Some(Chosen { node, tip, digest, observed });
+        Some(Draft { answer, observed, tip, cause, tip_height: height.saturating_sub(1) })
+    }
+
+    /// Gives clients a template, unless they have one already that was decided on later.
+    pub(crate) fn publish(&self, announced: Announced) {
+        let announced = Arc::new(announced);
+        let is_newest = self.current.send_if_modified(|current| {
+            let new = announced.answer.template_id;
+            let is_newer = current.as_ref().is_none_or(|known| known.answer.template_id < new);
+            if is_newer {
+                *current = Some(Arc::clone(&announced));
+            }
+            is_newer
+        });
+        if !is_newest {
+            return;
+        }
+        let Announced { answer, tip, cause, tip_height, .. } = announced.as_ref();
         tracing::info!(
             template_id = answer.template_id.0,
             node = answer.source,
-            height = latest.height,
-            prev_hash = %latest.tip,
+            height = tip_height + 1,
+            prev_hash = %tip,
             cause,
             "template announced"
         );
-        self.metrics.announced(&answer.source, cause, latest.height.saturating_sub(1));
-        state.next_id += 1;
-        let (observed, tip, digest) = (latest.observed, latest.tip, latest.digest);
-        self.current.send_replace(Some(Arc::new(Announced {
-            answer,
-            body,
-            observed,
-            tip,
-            digest,
-            node,
-        })));
+        self.metrics.announced(&answer.source, cause, *tip_height);
     }
 
     pub(crate) fn unix_ms(&self) -> u64 {
@@ -306,17 +349,70 @@ impl State {
 
     /// The node whose template is worked on: one that answers, with the highest tip, of equal
     /// ones the tip first seen; of several nodes on that tip the one that clients have already.
-    fn best(&self, current: Option<&Announced>, fresh_for: Duration) -> Option<usize> {
+    fn best(&self, fresh_for: Duration) -> Option<usize> {
         let now = Instant::now();
         let rank = |index: usize| {
             let latest = self.nodes[index].latest.as_ref()?;
             let order = self.tips.iter().find(|tip| tip.hash == latest.tip).map(|tip| tip.order);
             let fresh = now - latest.observed <= fresh_for;
-            let is_current = current.is_some_and(|current| current.node == index);
-            Some((fresh, latest.height, Reverse(order), is_current, Reverse(index)))
+            let is_chosen = self.chosen.is_some_and(|chosen| chosen.node == index);
+            Some((fresh, latest.height, Reverse(order), is_chosen, Reverse(index)))
         };
         (0..self.nodes.len())
             .filter(|&index| rank(index).is_some())
             .max_by_key(|&index| rank(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pace::Intervals;
+
+    struct StandingStill;
+
+    impl Wall for StandingStill {
+        fn unix_ms(&self) -> u64 {
+            1_000
+        }
+    }
+
+    fn store() -> Store {
+        let names = ["a", "b"].map(str::to_owned);
+        let metrics = Arc::new(Metrics::new(&names));
+        let (poll, refresh) = (Duration::from_secs(3), Duration::from_secs(20));
+        let pace = Arc::new(Pace::new(Intervals { poll, refresh }, Duration::from_secs(10)));
+        Store::new(&names, Arc::new(StandingStill), metrics, pace)
+    }
+
+    /// The template of a node on this tip, with these fees.
+    fn observation(tip: u8, fees: u64) -> Observation {
+        let template = json!({
+            "version": 0x2000_0000, "previousblockhash": format!("{tip:064x}"),
+            "transactions": [], "coinbasevalue": 5_000_000_000u64 + fees, "mintime": 0,
+            "curtime": 1_700_000_000, "bits": "207fffff", "height": 100 + u32::from(tip),
+        });
+        Observation::new(template.to_string().into(), None, Instant::now(), 1_000).unwrap()
+    }
+
+    impl Store {
+        /// What clients have: its id and its source.
+        fn given(&self) -> (u64, String) {
+            let current = self.current().expect("something was published");
+            (current.answer.template_id.0, current.answer.source.clone())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_decided_on_later_stays_whatever_is_written_first() {
+        let store = store();
+        let first = store.observe(0, observation(1, 0)).unwrap();
+        let second = store.observe(1, observation(2, 0)).unwrap();
+        assert!(store.observe(0, observation(2, 5)).is_none(), "it was decided, if not given");
+        store.publish(second.write());
+        store.publish(first.write());
+        assert_eq!(store.given(), (1_001, "b".to_owned()));
     }
 }

@@ -32,7 +32,9 @@ pub struct TemplateAnswer {
     pub network: String,
     /// When the template-manager received it, in Unix milliseconds.
     pub observed_at_ms: u64,
-    /// Transactions in the node's mempool at that time; `None` when that could not be asked.
+    /// Transactions in the node's mempool when it last counted them, which it is asked to after each
+    /// template; `None` until it has. No template waits for it, so after a new tip it is the number
+    /// from before the block.
     pub mempool_tx: Option<u64>,
     /// The `getblocktemplate` result, byte for byte as the node sent it. It is UTF-8.
     template: Bytes,

@@ -3,9 +3,12 @@
 
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use platform::Offload;
 use platform::http_client::HttpClient;
 use platform::tls::Trust;
 use serde_json::Value;
@@ -58,8 +61,62 @@ async fn mempool_changes_are_found_by_polling() {
     let first = current(&world).await;
     node.set(|chain| (chain.fees, chain.mempool) = (700, 3));
     let second = next(&world, &first, SECOND).await.expect("the fees changed");
-    assert_eq!(second.mempool_tx, Some(3));
+    assert_eq!(second.mempool_tx, Some(0), "counted after the template before");
     assert_eq!(second.block_template().unwrap().coinbase_value.to_sat(), 5_000_000_700);
+    node.set(|chain| chain.fees = 800);
+    let third = next(&world, &second, SECOND).await.expect("the fees changed");
+    assert_eq!(third.mempool_tx, Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_template_waits_for_the_size_of_the_mempool() {
+    let mut world = World::new();
+    let node = FakeNode::new();
+    node.set(|chain| (chain.mempool, chain.mempool_delay) = (9, SECOND / 3));
+    let node = node.start(&world.env, "a").await;
+    world.start(&["a"], "poll_interval_ms = 60000");
+    world.pass(SECOND).await;
+    let mut known = current(&world).await;
+    let mut counted = vec![known.mempool_tx];
+    for block in 2..5 {
+        let started = Instant::now();
+        let (new, ()) = tokio::join!(next(&world, &known, SECOND), async { node.mine(block) });
+        known = new.expect("the tip moved");
+        assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
+        assert_eq!(tip(&known), hash(block));
+        counted.push(known.mempool_tx);
+        world.pass(SECOND).await;
+    }
+    assert_eq!(counted, [None, Some(9), Some(0), Some(0)], "each as counted before the block");
+}
+
+/// Runs work at once, and counts it.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Offload for Counting {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        work();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_templates_are_read_and_written_away_from_the_event_loop() {
+    let mut world = World::new();
+    let cpu = Arc::new(Counting::default());
+    world.env.cpu = Arc::clone(&cpu) as Arc<dyn Offload>;
+    let offloaded = || cpu.0.load(Ordering::Relaxed);
+    let node = FakeNode::new().start(&world.env, "a").await;
+    world.start(&["a"], "poll_interval_ms = 60000");
+    world.pass(SECOND).await;
+    let first = current(&world).await;
+    assert_eq!(offloaded(), 0, "a small one is not worth the way");
+    node.set(|chain| chain.padding = 1 << 20);
+    node.mine(2);
+    let second = next(&world, &first, SECOND).await.expect("the tip moved");
+    assert!(second.template_json().len() > 1 << 20);
+    assert_eq!(offloaded(), 3, "the node's answer, the template in it, the answer to clients");
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,7 +514,8 @@ async fn whoever_trusts_its_certificate_is_served_over_https() {
     world.start(&["a"], &files);
     world.pass(SECOND).await;
     let is_served = async |http: HttpClient| {
-        let client = TemplateClient::new(http, &format!("https://{DAEMON}"), None, SECOND);
+        let cpu = Arc::clone(&world.env.cpu);
+        let client = TemplateClient::new(http, cpu, &format!("https://{DAEMON}"), None, SECOND);
         client.fetch(None, Duration::ZERO).await.is_ok()
     };
     let client =

@@ -54,8 +54,8 @@ impl World {
             tasks: Tasks::new(),
         };
         let http = HttpClient::new(&env);
-        let client =
-            TemplateClient::new(http, "http://127.0.0.1:8082", None, Duration::from_secs(60));
+        let (cpu, timeout) = (Arc::clone(&env.cpu), Duration::from_secs(60));
+        let client = TemplateClient::new(http, cpu, "http://127.0.0.1:8082", None, timeout);
         let (shutdown, reload) = (Shutdown::new(), Reload::new());
         Self { env, shutdown, reload, daemon: None, daemon_tasks: Tasks::new(), client }
     }

@@ -28,6 +28,10 @@ pub(crate) struct Chain {
     pub(crate) authorization: String,
     /// How long a plain template takes from being made to being answered.
     pub(crate) template_delay: Duration,
+    /// How long the node takes to count its mempool.
+    pub(crate) mempool_delay: Duration,
+    /// Bytes that a template is larger by.
+    pub(crate) padding: usize,
     /// What `submitblock` answers.
     pub(crate) submit: Value,
     /// The error that `submitblock` answers instead.
@@ -59,6 +63,8 @@ impl FakeNode {
             warming_up: false,
             authorization: PASSWORD.to_owned(),
             template_delay: Duration::ZERO,
+            mempool_delay: Duration::ZERO,
+            padding: 0,
             submit: Value::Null,
             submit_error: None,
             submitted: Vec::new(),
@@ -115,7 +121,10 @@ async fn answer(
     let request: Value = serde_json::from_str(&body).unwrap();
     let result = match request["method"].as_str().unwrap() {
         "getblockchaininfo" => json!({ "chain": now.network }),
-        "getmempoolinfo" => json!({ "size": now.mempool, "bytes": now.mempool * 200 }),
+        "getmempoolinfo" => {
+            tokio::time::sleep(now.mempool_delay).await;
+            json!({ "size": now.mempool, "bytes": now.mempool * 200 })
+        }
         "getrawmempool" => json!([hash(7)]),
         "submitblock" => {
             let block = request["params"][0].as_str().unwrap().to_owned();
@@ -157,6 +166,9 @@ fn template(chain: &Chain) -> Value {
         "bits": "207fffff",
         "height": chain.height,
     });
+    if chain.padding > 0 {
+        template["padding"] = json!("x".repeat(chain.padding));
+    }
     if chain.long_poll {
         template["longpollid"] = json!(format!("{:02}-{}", chain.tip, chain.fees));
     }
