@@ -348,15 +348,18 @@ impl State {
     }
 
     /// The node whose template is worked on: one that answers, with the highest tip, of equal
-    /// ones the tip first seen; of several nodes on that tip the one that clients have already.
+    /// ones the tip first seen; of several nodes on that tip one whose last answer was a template,
+    /// and the one that clients have already.
     fn best(&self, fresh_for: Duration) -> Option<usize> {
         let now = Instant::now();
         let rank = |index: usize| {
-            let latest = self.nodes[index].latest.as_ref()?;
+            let Node { health, latest } = &self.nodes[index];
+            let latest = latest.as_ref()?;
             let order = self.tips.iter().find(|tip| tip.hash == latest.tip).map(|tip| tip.order);
             let fresh = now - latest.observed <= fresh_for;
+            let answers = health.error.is_none();
             let is_chosen = self.chosen.is_some_and(|chosen| chosen.node == index);
-            Some((fresh, latest.height, Reverse(order), is_chosen, Reverse(index)))
+            Some((fresh, latest.height, Reverse(order), answers, is_chosen, Reverse(index)))
         };
         (0..self.nodes.len())
             .filter(|&index| rank(index).is_some())
@@ -403,6 +406,29 @@ mod tests {
             let current = self.current().expect("something was published");
             (current.answer.template_id.0, current.answer.source.clone())
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_fails_yields_at_once_to_one_on_the_same_tip() {
+        let store = store();
+        store.publish(store.observe(0, observation(1, 1)).unwrap().write());
+        assert!(store.observe(1, observation(1, 2)).is_none(), "clients have this tip");
+        store.publish(store.failed(0, "timeout", "no answer".to_owned()).unwrap().write());
+        assert_eq!(store.given(), (1_001, "b".to_owned()));
+        // The first is back: nothing is gained by going back to it.
+        assert!(store.observe(0, observation(1, 1)).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_fails_does_not_bring_an_older_tip_back() {
+        let store = store();
+        store.publish(store.observe(0, observation(2, 0)).unwrap().write());
+        assert!(store.observe(1, observation(1, 0)).is_none());
+        assert!(store.failed(0, "timeout", "no answer".to_owned()).is_none());
+        // Until it has answered nothing for too long.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        store.publish(store.observe(1, observation(1, 0)).unwrap().write());
+        assert_eq!(store.given(), (1_001, "b".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
