@@ -35,6 +35,9 @@ pub const PROPOSAL_RETRY: (Duration, Duration) = (Duration::from_secs(1), Durati
 /// The longest that one long poll for templates waits: a source that is gone without a word is
 /// noticed this much later at the most.
 pub const LONG_POLL_MOST: Duration = Duration::from_secs(5);
+/// The wait before the template source is asked again after a first failure; it doubles up to
+/// `timing.upstream_poll_interval_ms`.
+pub const SOURCE_RETRY: Duration = Duration::from_millis(100);
 /// Proposals on one link whose verdicts may be outstanding.
 pub const PROPOSALS_OUTSTANDING: usize = 64;
 /// Heartbeats that the verifier may leave unanswered before the link counts as down.

@@ -1,5 +1,8 @@
 //! Templates from their source: long polls, and plain polls where those fail.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,19 +10,22 @@ use std::time::Duration;
 use gateway_core::ids::TemplateId;
 use gateway_core::job::{CoinbaseSpec, Template, TemplateTransaction, Work};
 use gateway_core::prevhash::Input;
-use platform::{Offload, Shutdown, offload};
+use platform::{Entropy, Offload, Shutdown, offload};
 use templates::client::{Fetched, TemplateAnswer, TemplateClient, TemplateId as WireTemplateId};
 use tokio::sync::mpsc;
 
+use crate::backoff::Backoff;
 use crate::config::Payout;
+use crate::limits::SOURCE_RETRY;
 
 /// Follows one template source.
 pub(crate) struct TemplateLink {
     pub(crate) client: TemplateClient,
     pub(crate) cpu: Arc<dyn Offload>,
+    pub(crate) rng: Arc<dyn Entropy>,
     pub(crate) switch: mpsc::Sender<Input>,
     pub(crate) payouts: Arc<Payouts>,
-    /// Wait between plain polls, and after a failure.
+    /// The longest wait before it is asked again after failures.
     pub(crate) poll_interval: Duration,
     /// How long one long poll may wait.
     pub(crate) long_poll: Duration,
@@ -65,6 +71,8 @@ impl TemplateLink {
         let mut failing = false;
         // A long poll is tried again after each plain poll that worked.
         let mut wait_for_next = false;
+        let waits = (SOURCE_RETRY.min(self.poll_interval), self.poll_interval);
+        let mut backoff = Backoff::new(waits, Arc::clone(&self.rng));
         loop {
             let after = latest.filter(|_| wait_for_next);
             match self.client.fetch(after, self.long_poll).await {
@@ -72,6 +80,10 @@ impl TemplateLink {
                     self.is_up.store(true, Ordering::Relaxed);
                     if std::mem::take(&mut failing) {
                         tracing::info!("the template source answers again");
+                    }
+                    if after.is_some() {
+                        // A source that answers plain polls only is not asked in a busy loop.
+                        backoff.reset();
                     }
                     wait_for_next = true;
                     let fresh = template.filter(|answer| latest != Some(answer.template_id));
@@ -94,7 +106,7 @@ impl TemplateLink {
                         tracing::warn!(%error, "the template source does not answer");
                     }
                     wait_for_next = false;
-                    tokio::time::sleep(self.poll_interval).await;
+                    tokio::time::sleep(backoff.next_wait()).await;
                 }
             }
         }

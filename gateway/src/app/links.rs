@@ -114,6 +114,7 @@ fn source_link(
     is_up: &Arc<AtomicBool>,
 ) -> impl Fn(&Config, Shutdown) -> BoxedRun + Send + use<> {
     let (client_env, cpu) = (clients.env(&common.env), Arc::clone(&common.env.cpu));
+    let rng = Arc::clone(&common.env.rng);
     let (is_up, newest_id) = (Arc::clone(is_up), Arc::default());
     move |config, stop| {
         let (gateway, timing) = (&config.gateway, &config.timing);
@@ -121,6 +122,7 @@ fn source_link(
         let link = TemplateLink {
             client: template_client(config, &client_env),
             cpu: Arc::clone(&cpu),
+            rng: Arc::clone(&rng),
             switch: switch.clone(),
             payouts: Arc::new(payouts),
             poll_interval: timing.upstream_poll_interval,
