@@ -107,7 +107,13 @@ async fn run_with(
         tracing::warn!(variable = hatch.variable(), "ESCAPE HATCH OPEN: a safeguard is off");
     }
     if config.noise.is_none() {
-        tracing::warn!("miners are served without encryption");
+        let address = &config.gateway.listen_addr;
+        tracing::warn!(
+            address,
+            "miners are served without encryption: whoever can read the network between them and \
+             this address reads worker names and passwords, and can change work and shares; allow \
+             it on a trusted network only"
+        );
     } else {
         sv2_noise::self_test()?;
     }
