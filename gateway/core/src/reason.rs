@@ -259,7 +259,7 @@ wire_errors! {
     OpenExtended: OpenMiningChannel, "extended-channel-unsupported", ExtendedChannelUnsupported;
     /// There is no work, and the template source cannot be reached.
     OpenNoWork: OpenMiningChannel, "upstream-unavailable", ChannelOpenRejected;
-    /// The new maximum target cannot be met or is not served.
+    /// No hash can meet the new maximum target.
     UpdateMaxTarget: UpdateChannel, "max-target-out-of-range", ChannelOpenRejected;
     /// The connection owns no such channel.
     UpdateChannelId: UpdateChannel, "invalid-channel-id", InvalidChannelId;

@@ -158,7 +158,7 @@ pub const KEYS: &[Key] = &[
 
     key("vardiff.target_shares_per_minute", Real(0.01, 6_000.0), Default("12.0"), "how often a channel should find a share"),
     key("vardiff.min_difficulty", Real(1e-10, 1e18), Default("0.001"), "easiest difficulty"),
-    key("vardiff.max_difficulty", Real(1e-10, 1e18), Default("1e12"), "hardest difficulty"),
+    key("vardiff.max_difficulty", Real(1e-10, 1e18), Default("1e12"), "hardest difficulty, unless a miner asks for a harder one"),
     key("vardiff.retarget_interval_secs", Whole(1, 3_600), Default("60"), "how often a channel's difficulty is reconsidered"),
 
     key("log.path", Path, Default("\"gateway-log\""), "directory of the durable log"),

@@ -16,7 +16,6 @@ use super::io::Notice;
 use super::opening::{Opening, hash_rate};
 use super::phase::Phase;
 use super::submit::{Submitted, Unlogged};
-use crate::channel::difficulty::hardest;
 use crate::channel::group;
 use crate::channel::open::Channels;
 use crate::hashes::Hashes;
@@ -220,8 +219,8 @@ impl Serving {
         }
     }
 
-    /// Follows the miner to a harder target (SV2 §5.3.7) or to another hash rate. An easier limit
-    /// changes nothing by itself.
+    /// Follows the miner to a harder target (SV2 §5.3.7), also beyond the hardest that is given
+    /// unasked, or to another hash rate. An easier limit changes nothing by itself.
     fn try_update(
         &mut self,
         update: &UpdateChannel,
@@ -235,7 +234,7 @@ impl Serving {
         let rate = hash_rate(update.nominal_hash_rate).ok_or(WireError::UpdateHashRate)?;
         let settings = Arc::clone(&context.settings);
         let max_target = Target::from_le_bytes(update.maximum_target.0);
-        if max_target < hardest(&settings.difficulty) {
+        if max_target == Target::from_le_bytes([0; 32]) {
             return Err(WireError::UpdateMaxTarget);
         }
         let may_send_job = !context.shared.work_is_withheld();

@@ -231,8 +231,13 @@ fn a_harder_maximum_is_followed_with_a_target_and_a_fresh_job() {
     assert_eq!(words, ["target + job 2 from 1800000000"]);
     assert_eq!(rig.target, Target::from_difficulty(difficulty(64.0)));
     assert_eq!(rig.frame(11, &update(1.0)), Vec::<String>::new(), "easier needs no answer");
+    // MP-41: also beyond the hardest that is given unasked (vardiff.max_difficulty).
+    assert!(difficulty(1e13) > settings().difficulty.most);
+    assert_eq!(rig.frame(12, &update(1e13)), ["target + job 3 from 1800000000"]);
+    assert_eq!(rig.target, Target::from_difficulty(difficulty(1e13)));
+    let impossible = UpdateChannel { maximum_target: U256([0; 32]), ..update(64.0) };
     assert_eq!(
-        rig.frame(12, &update(1e13)),
+        rig.frame(12, &impossible),
         ["update error max-target-out-of-range", "UpdateRefused(ChannelOpenRejected)"]
     );
     let unknown = UpdateChannel { channel_id: 9, ..update(64.0) };
