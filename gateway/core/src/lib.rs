@@ -48,4 +48,4 @@ pub mod target;
 pub mod vardiff;
 
 pub use moment::Moment;
-pub use shared::{SharedBounds, SharedState};
+pub use shared::{SharedBounds, SharedState, TemplateReport, TemplateState};

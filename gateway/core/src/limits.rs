@@ -13,6 +13,10 @@ pub const MAX_UNLOGGED_SHARES: usize = 4096;
 /// Proposals whose verdict is still recognised after another template took their place.
 pub const MAX_REMEMBERED_PROPOSALS: usize = 64;
 
+/// Templates that were proposed lately and are shown with their verdicts although no job is made of
+/// them.
+pub const MAX_PROPOSALS_SHOWN: usize = 16;
+
 /// Bytes of a coinbase scriptSig (consensus).
 pub const MAX_SCRIPT_SIG_BYTES: usize = 100;
 

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bitcoin::BlockHash;
+
 use crate::channel::{ExtranonceAllocator, ExtranonceIndex, ExtranonceSpace};
 use crate::ids::{InstanceId, ShareId, TemplateId, WorkerId};
-use crate::job::Work;
-use crate::limits::EXTRANONCE_BYTES;
+use crate::job::{Declared, Work};
+use crate::limits::{EXTRANONCE_BYTES, MAX_PROPOSALS_SHOWN};
 use crate::moment::Moment;
 use crate::prevhash::Verdict;
 use crate::roster::{ChannelKey, ChannelReport, Roster, WorkerReport};
@@ -80,10 +82,15 @@ impl SharedState {
         lock(&self.templates).held.len()
     }
 
-    /// The templates held now, oldest first, each with its verdict where there is one.
-    pub fn held_templates(&self) -> Vec<(Arc<Work>, Option<Arc<Verdict>>)> {
+    /// The templates held now, and those proposed lately of which no job is made, oldest first.
+    pub fn template_reports(&self) -> Vec<TemplateReport> {
         let templates = lock(&self.templates);
-        templates.held.values().map(|held| (Arc::clone(&held.work), held.verdict.clone())).collect()
+        let mut reports = templates.proposed.clone();
+        for (id, held) in &templates.held {
+            let served = TemplateReport::of(&held.work, TemplateState::Served);
+            reports.insert(*id, TemplateReport { verdict: held.verdict.clone(), ..served });
+        }
+        reports.into_values().collect()
     }
 
     /// Up to `limit` open channels of all connections with their hash rates as of `now` (on the
@@ -140,10 +147,28 @@ impl SharedState {
         lock(&self.templates).hold(work, verdict);
     }
 
-    /// Notes the verdict on a template, if it is held.
+    /// Shows a template that the verifier is to judge.
+    pub(crate) fn note_proposal(&self, work: &Work) {
+        let mut templates = lock(&self.templates);
+        let report = TemplateReport::of(work, TemplateState::Pending);
+        templates.proposed.insert(work.template_id(), report);
+        while templates.proposed.len() > MAX_PROPOSALS_SHOWN {
+            templates.proposed.pop_first();
+        }
+    }
+
+    /// Notes the verdict on a template, if it is held or shown.
     pub(crate) fn note_verdict(&self, id: TemplateId, verdict: &Arc<Verdict>) {
-        if let Some(held) = lock(&self.templates).held.get_mut(&id) {
+        let mut templates = lock(&self.templates);
+        if let Some(held) = templates.held.get_mut(&id) {
             held.verdict = Some(Arc::clone(verdict));
+        }
+        if let Some(shown) = templates.proposed.get_mut(&id) {
+            shown.verdict = Some(Arc::clone(verdict));
+            shown.state = match verdict.accepted {
+                true => TemplateState::Accepted,
+                false => TemplateState::Rejected,
+            };
         }
     }
 
@@ -174,9 +199,73 @@ pub(crate) struct HeldTemplate {
     pub(crate) verdict: Option<Arc<Verdict>>,
 }
 
+/// A template as it is shown to people.
+#[derive(Clone, Debug)]
+pub struct TemplateReport {
+    /// Its id.
+    pub template_id: TemplateId,
+    /// The node that it comes from.
+    pub source: String,
+    /// Height of the block that it makes.
+    pub height: u32,
+    /// The block that it builds on.
+    pub prev_hash: BlockHash,
+    /// When the source received it, Unix milliseconds.
+    pub observed_at_ms: u64,
+    /// What a proposal states of it.
+    pub declared: Declared,
+    /// What becomes of it.
+    pub state: TemplateState,
+    /// The verdict that decided, once there is one.
+    pub verdict: Option<Arc<Verdict>>,
+}
+
+impl TemplateReport {
+    fn of(work: &Work, state: TemplateState) -> Self {
+        let template = work.template();
+        Self {
+            template_id: template.template_id,
+            source: template.source.clone(),
+            height: template.height,
+            prev_hash: template.prev_hash,
+            observed_at_ms: template.observed_at_ms,
+            declared: work.declared(),
+            state,
+            verdict: None,
+        }
+    }
+}
+
+/// What becomes of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateState {
+    /// Miners got jobs of it, which can still earn shares.
+    Served,
+    /// It has no verdict yet, and miners have no job of it.
+    Pending,
+    /// It passed, and no job was made of it: the mode serves no miners, or newer work took its place.
+    Accepted,
+    /// It did not pass.
+    Rejected,
+}
+
+impl TemplateState {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Pending => "pending",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct TemplateCache {
     held: BTreeMap<TemplateId, HeldTemplate>,
+    /// The latest that were proposed, held or not.
+    proposed: BTreeMap<TemplateId, TemplateReport>,
     size: usize,
 }
 

@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use gateway_core::TemplateReport;
 use gateway_core::ids::{ChannelId, ConnectionId, WorkerId};
-use gateway_core::job::Work;
-use gateway_core::prevhash::Verdict;
 use gateway_core::roster::ChannelKey;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -141,9 +140,8 @@ pub(super) async fn templates(State(api): State<Arc<Api>>) -> Response {
     struct Templates {
         templates: Vec<TemplateShown>,
     }
-    let held = api.status.shared.held_templates();
-    let templates = held.iter().map(|(work, verdict)| TemplateShown::of(work, verdict.as_deref()));
-    ok(&Templates { templates: templates.collect() })
+    let reports = api.status.shared.template_reports();
+    ok(&Templates { templates: reports.into_iter().map(TemplateShown::from).collect() })
 }
 
 #[derive(Serialize)]
@@ -157,6 +155,7 @@ struct TemplateShown {
     total_fees: u64,
     coinbase_value: u64,
     weight: u64,
+    state: &'static str,
     verdict: Option<VerdictShown>,
 }
 
@@ -168,20 +167,21 @@ struct VerdictShown {
     policy_hash: Option<String>,
 }
 
-impl TemplateShown {
-    fn of(work: &Work, verdict: Option<&Verdict>) -> Self {
-        let (template, declared) = (work.template(), work.declared());
+impl From<TemplateReport> for TemplateShown {
+    fn from(report: TemplateReport) -> Self {
+        let declared = report.declared;
         Self {
-            template_id: template.template_id.0,
-            source: template.source.clone(),
-            height: template.height,
-            prev_hash: template.prev_hash.to_string(),
-            observed_at_ms: template.observed_at_ms,
+            template_id: report.template_id.0,
+            source: report.source,
+            height: report.height,
+            prev_hash: report.prev_hash.to_string(),
+            observed_at_ms: report.observed_at_ms,
             tx_count: declared.tx_count,
             total_fees: declared.total_fees,
             coinbase_value: declared.coinbase_value,
             weight: declared.weight,
-            verdict: verdict.map(|verdict| VerdictShown {
+            state: report.state.as_str(),
+            verdict: report.verdict.map(|verdict| VerdictShown {
                 accepted: verdict.accepted,
                 reason_code: verdict.reason_code.clone(),
                 reason_detail: verdict.reason_detail.clone(),

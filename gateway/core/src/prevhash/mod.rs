@@ -223,6 +223,7 @@ impl Switch {
         while self.proposals.len() > MAX_REMEMBERED_PROPOSALS {
             self.proposals.pop_first();
         }
+        self.shared.note_proposal(work);
         self.outputs.push_back(Output::Propose(Arc::clone(work)));
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::TemplateReport;
 use crate::sample::{HARD_BITS, at, cases, shared, tip, work};
 
 const NEW_TIP: PublicationKind = PublicationKind::NewTip;
@@ -488,4 +489,30 @@ fn published_work_is_held_with_its_verdict() {
     let held = rig.shared.template(TemplateId(1)).unwrap();
     assert!(held.verdict.unwrap().accepted);
     assert_eq!(rig.switch.published().unwrap().kind, NEW_TIP);
+}
+
+#[test]
+fn every_template_is_shown_with_what_became_of_it() {
+    let shown = |rig: &Rig| -> Vec<String> {
+        let word = |report: TemplateReport| {
+            let code = report.verdict.as_ref().map_or("-", |verdict| verdict.reason_code.as_str());
+            format!("{} {} {code}", report.template_id, report.state.as_str())
+        };
+        rig.shared.template_reports().into_iter().map(word).collect()
+    };
+    let mut rig = Rig::serving();
+    rig.template(10, 2, 2);
+    rig.template(11, 3, 2);
+    rig.verdict(12, 2, false);
+    let held = ["1 served ok", "2 rejected empty_template_rejected", "3 pending -"];
+    assert_eq!(shown(&rig), held, "what one wants to know in a hold");
+    rig.template(13, 4, 2);
+    rig.verdict(14, 4, true);
+    rig.verdict(15, 3, true);
+    assert_eq!(shown(&rig)[2..], ["3 accepted ok", "4 served ok"]);
+    for id in 5..40 {
+        rig.template(id * 10, id, 3);
+    }
+    let pending = shown(&rig).iter().filter(|word| word.contains("pending")).count();
+    assert_eq!(pending, crate::limits::MAX_PROPOSALS_SHOWN);
 }
