@@ -203,7 +203,9 @@ impl Metrics {
             self.overdue_verdicts.clone(),
         );
         self.add("link_faults", "Internal link faults", self.link_faults.clone());
-        self.add("up", "Whether it can be reached or written", self.up.clone());
+        let help =
+            "Whether it can be reached or written (verifier: one is linked and has answered)";
+        self.add("up", help, self.up.clone());
         self.add("queue_length", "What waits in a queue", self.queue_length.clone());
         self.add("queue_capacity", "Bound of a queue", self.queue_capacity.clone());
         self.add(
@@ -219,7 +221,7 @@ impl Metrics {
         self.add("memory_bound_bytes", help, self.memory_bound.clone());
         self.add(
             "template_age_seconds",
-            "Age of the work that miners are on",
+            "Age of the work that miners are on; NaN while there is none",
             self.template_age_seconds.clone(),
         );
         let help = "Open escape hatches: what is forbidden by default and allowed here";

@@ -215,10 +215,11 @@ impl Status {
         }
         metrics.connections.set(gauge(self.admission.open()));
         let now = self.clock.now();
-        let age = self.board.publication().map_or(0, |publication| {
-            now.unix_ms.saturating_sub(publication.work.template().observed_at_ms)
+        let age = self.board.publication().map_or(f64::NAN, |publication| {
+            let observed_at_ms = publication.work.template().observed_at_ms;
+            now.unix_ms.saturating_sub(observed_at_ms) as f64 / 1000.0
         });
-        metrics.template_age_seconds.set(age as f64 / 1000.0);
+        metrics.template_age_seconds.set(age);
         let stalled = stall.map_or(0, |stall| now.unix_ms.saturating_sub(stall.since_ms));
         metrics.log_stalled_seconds.set(stalled as f64 / 1000.0);
     }

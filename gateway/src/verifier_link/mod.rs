@@ -252,6 +252,7 @@ impl Connection<'_> {
         match message {
             Message::TemplateVerdict(verdict) => return self.verdict(verdict).await,
             Message::HeartbeatAck(ack) => {
+                self.link.proposals.answered(self.id);
                 let answered = ack.seq.min(self.heartbeats_sent.load(Ordering::Relaxed));
                 self.heartbeats_answered.fetch_max(answered, Ordering::Relaxed);
                 if ack.tx_known {
@@ -293,6 +294,7 @@ impl Connection<'_> {
             self.ignore("unknown_proposal");
             return Ok(());
         };
+        self.link.proposals.answered(self.id);
         let (address, accepted) = (&self.link.address, verdict.verdict.accepted);
         let code = verdict.verdict.reason_code;
         let voice = Voice { link: self.id, judged: accepted || !is_unable(code) };

@@ -19,7 +19,7 @@ pub(crate) struct Proposals {
     state: Mutex<State>,
     /// Changes with each new template.
     latest: watch::Sender<u64>,
-    /// Whether any verifier is linked; shown to whoever asks how things stand.
+    /// Whether any verifier is linked and has answered; shown to whoever asks how things stand.
     is_up: Arc<AtomicBool>,
 }
 
@@ -27,7 +27,8 @@ pub(crate) struct Proposals {
 struct State {
     /// By ascending number, the newest last.
     entries: VecDeque<Entry>,
-    links: BTreeSet<LinkId>,
+    /// The links that are up, each with whether its verifier has answered anything.
+    links: BTreeMap<LinkId, bool>,
     links_made: u64,
 }
 
@@ -155,14 +156,19 @@ impl Proposals {
         }
     }
 
-    /// A link came up.
+    /// A link came up. What it is connected to need not be a verifier that lives.
     pub(super) fn link_up(&self) -> LinkId {
         let mut state = self.state();
         state.links_made += 1;
         let link = LinkId(state.links_made);
-        state.links.insert(link);
-        self.is_up.store(true, Ordering::Relaxed);
+        state.links.insert(link, false);
         link
+    }
+
+    /// The verifier answered a heartbeat or a proposal.
+    pub(super) fn answered(&self, link: LinkId) {
+        self.state().links.insert(link, true);
+        self.is_up.store(true, Ordering::Relaxed);
     }
 
     /// A link went down, and what it said goes with it: it is asked again once it is back.
@@ -174,7 +180,7 @@ impl Proposals {
                 unable.remove(&link);
             }
         }
-        self.is_up.store(!state.links.is_empty(), Ordering::Relaxed);
+        self.is_up.store(state.links.values().any(|answered| *answered), Ordering::Relaxed);
     }
 
     /// What the verifiers that are left decide by being unable to judge, the oldest first.
@@ -199,6 +205,6 @@ impl Proposals {
 }
 
 /// Whether no linked verifier is left that may judge.
-fn all_are_unable(links: &BTreeSet<LinkId>, unable: &BTreeMap<LinkId, Verdict>) -> bool {
-    links.iter().all(|link| unable.contains_key(link))
+fn all_are_unable(links: &BTreeMap<LinkId, bool>, unable: &BTreeMap<LinkId, Verdict>) -> bool {
+    links.keys().all(|link| unable.contains_key(link))
 }

@@ -382,6 +382,21 @@ async fn a_verifier_that_cannot_judge_waits_for_one_that_can(#[case] code: Verdi
 }
 
 #[tokio::test]
+async fn a_verifier_counts_as_up_once_it_answered() {
+    let rig = Rig::new();
+    let mut a = rig.verifier("a").await;
+    let is_up = || rig.is_up.load(Ordering::Relaxed);
+    let Message::Heartbeat(Heartbeat { seq }) = a.receive().await else { panic!("no heartbeat") };
+    // Its own heartbeat is answered, which proves nothing of it.
+    a.answered().await;
+    assert!(!is_up());
+    a.send(&Message::HeartbeatAck(HeartbeatAck { seq, tx_known: false })).await;
+    a.answered().await;
+    assert!(is_up());
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_verifier_that_comes_back_able_is_asked_again() {
     let mut rig = Rig::new();
     let (mut a, mut b) = (rig.verifier("a").await, rig.verifier("b").await);
