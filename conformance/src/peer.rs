@@ -1,5 +1,6 @@
 //! The suite's end of one connection.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use platform::Stream;
@@ -14,12 +15,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::bench::{Bench, Record, Waits};
 use crate::case::{Judged, Stop};
 use crate::frames::{Frame, client_frame_in_words, hex};
+use crate::mining::Share;
 use crate::view::View;
 
 /// Longest payload that is taken from a server: what a frame header can announce.
 const MAX_PAYLOAD: usize = 16_777_215;
 /// Most frames that are read in one go: a server that sends more floods the client.
 const MAX_FRAMES: usize = 20_000;
+/// Where the searches for further shares begin: far from those of the cases, so that no share is
+/// sent twice.
+const FIRST_FURTHER_NONCE: u32 = 0x8000_0000;
+/// Sequence number of the first further share, which no case uses.
+const FIRST_FURTHER_NUMBER: u32 = 0x00f0_0000;
 
 /// What a read ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +71,10 @@ pub struct Peer {
     waits: Waits,
     /// What the server has said of channels and jobs so far.
     pub view: View,
+    /// Shares that the server had to accept, by channel.
+    good_shares: BTreeMap<u32, u64>,
+    /// Where the search for the next further share begins, and its sequence number.
+    further: (u32, u32),
 }
 
 impl Peer {
@@ -78,6 +89,8 @@ impl Peer {
             record,
             waits,
             view: View::default(),
+            good_shares: BTreeMap::new(),
+            further: (FIRST_FURTHER_NONCE, FIRST_FURTHER_NUMBER),
         }
     }
 
@@ -221,14 +234,30 @@ impl Peer {
     pub async fn await_message<T>(
         &mut self,
         what: &str,
-        mut pick: impl FnMut(&MiningServerMessage<'_>) -> Option<T>,
+        pick: impl FnMut(&MiningServerMessage<'_>) -> Option<T>,
     ) -> Judged<T> {
-        let deadline = Instant::now() + self.waits.answer;
+        let within = self.waits.answer;
+        self.seek(what, within, pick)
+            .await?
+            .ok_or_else(|| Stop::Breach(format!("no {what} came within {} ms", within.as_millis())))
+    }
+
+    /// As [`await_message`](Self::await_message); none when it does not come in time.
+    ///
+    /// # Errors
+    /// [`Stop::Breach`] when the connection ends, or something comes that is no message of a server.
+    pub(crate) async fn seek<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut pick: impl FnMut(&MiningServerMessage<'_>) -> Option<T>,
+    ) -> Judged<Option<T>> {
+        let deadline = Instant::now() + within;
         loop {
             match self.receive(deadline.saturating_duration_since(Instant::now())).await {
                 Event::Frame(frame) => {
                     if let Some(picked) = pick(&read(&frame)?) {
-                        return Ok(picked);
+                        return Ok(Some(picked));
                     }
                 }
                 Event::Closed => {
@@ -236,13 +265,36 @@ impl Peer {
                         "the server ended the connection instead of sending {what}"
                     )));
                 }
-                Event::Quiet => {
-                    let waited = self.waits.answer.as_millis();
-                    return Err(Stop::Breach(format!("no {what} came within {waited} ms")));
-                }
+                Event::Quiet => return Ok(None),
                 Event::Broken(error) => return Err(Stop::Breach(format!("frame: {error}"))),
             }
         }
+    }
+
+    /// The wait for what must come.
+    pub(crate) fn answer_wait(&self) -> Duration {
+        self.waits.answer
+    }
+
+    /// Shares sent on a channel that the server had to accept.
+    pub(crate) fn good_shares(&self, channel_id: u32) -> u64 {
+        self.good_shares.get(&channel_id).copied().unwrap_or(0)
+    }
+
+    /// Counts shares that the server had to accept.
+    pub(crate) fn note_good_shares(&mut self, channel_id: u32, count: u64) {
+        *self.good_shares.entry(channel_id).or_default() += count;
+    }
+
+    /// A share that is unlike any before, before its nonce is searched.
+    pub(crate) fn further_share(&self, blank: Share) -> Share {
+        let (nonce, sequence_number) = self.further;
+        Share { nonce, sequence_number, ..blank }
+    }
+
+    /// The next further share is another one than this.
+    pub(crate) fn note_further_share(&mut self, found: &Share) {
+        self.further = (found.nonce.wrapping_add(1), found.sequence_number.wrapping_add(1));
     }
 
     /// Everything that comes until nothing has come for `quiet`, or the connection ends.

@@ -84,9 +84,16 @@ pub struct View {
     pub channels: BTreeMap<u32, Channel>,
     /// Rules broken in passing: the rule's id without a letter, and how.
     pub breaches: Vec<(&'static str, String)>,
+    /// Shares acknowledged, by channel.
+    acknowledged: BTreeMap<u32, u64>,
 }
 
 impl View {
+    /// How many shares the server has acknowledged on a channel.
+    pub fn acknowledged(&self, channel_id: u32) -> u64 {
+        self.acknowledged.get(&channel_id).copied().unwrap_or(0)
+    }
+
     /// The first breach of a rule.
     pub fn breach(&self, rule: &str) -> Option<&str> {
         self.breaches.iter().find(|(broken, _)| *broken == rule).map(|(_, how)| how.as_str())
@@ -129,6 +136,10 @@ impl View {
                 if let Some(channel) = self.channels.get_mut(&set.channel_id) {
                     channel.extranonce_prefix = set.extranonce_prefix.as_bytes().to_vec();
                 }
+            }
+            MiningServerMessage::SubmitSharesSuccess(success) => {
+                *self.acknowledged.entry(success.channel_id).or_default() +=
+                    u64::from(success.new_submits_accepted_count);
             }
             MiningServerMessage::SetGroupChannel(set) => {
                 for channel_id in &set.channel_ids {

@@ -3,7 +3,8 @@
 use sv2_wire::extensions::{EXTENSIONS_NEGOTIATION, RequestExtensions};
 use sv2_wire::{Message, MiningServerMessage, Seq064K, WorkerIdentity};
 
-use super::{ready, shares, still_serves};
+use super::acknowledging::submit_as;
+use super::{ready, still_serves};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
 use crate::mining::{Open, Share, Work};
@@ -170,5 +171,5 @@ async fn worker(bench: &Bench, name: &'static str) -> Judged {
         share.extended().encode_frame_with_tlvs(&[identity.to_tlv()], frame);
     };
     let make = |work: &Work| work.blank(1);
-    shares::submit_as(bench, &mut peer, channel.channel_id, make, encode).await.map(drop)
+    submit_as(bench, &mut peer, channel.channel_id, make, encode).await.map(drop)
 }

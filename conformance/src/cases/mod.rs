@@ -1,5 +1,6 @@
 //! The catalogue.
 
+mod acknowledging;
 mod channels;
 mod closing;
 mod extensions;

@@ -3,10 +3,11 @@
 use sv2_wire::mining::{SubmitSharesExtended, SubmitSharesStandard};
 use sv2_wire::{B032, B064K, Message, MiningServerMessage, Tlv};
 
+use super::acknowledging::never_accepted;
 use super::{frame, is_success, raw_frame, ready, spoilt, still_serves, without};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
-use crate::mining::{Open, extended_miner, setup, standard_miner, text};
+use crate::mining::{Open, Share, extended_miner, setup, standard_miner, text};
 use crate::view::Root;
 
 cases! { Overview:
@@ -85,10 +86,8 @@ async fn refused_open(bench: &Bench, cut: usize, added: &'static [u8]) -> Judged
 
 async fn refused_share(bench: &Bench, cut: usize, added: &'static [u8]) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
-    let share = work.valid(bench, 1).await?;
-    peer.send_frame(&spoilt(&share.standard(), cut, added)).await;
-    let heard = peer.hear(bench.waits().answer / 2).await?;
-    without(&heard, "a spoilt share is accepted", is_success)
+    let encode = |share: Share| spoilt(&share.standard(), cut, added);
+    never_accepted(bench, &mut peer, &work, "a spoilt share is accepted", encode).await
 }
 
 async fn long_extranonce(bench: &Bench) -> Judged {

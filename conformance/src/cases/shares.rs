@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use sv2_wire::mining::SubmitSharesSuccess;
-use sv2_wire::{B064K, Message, MiningServerMessage, Tlv, U256};
+use sv2_wire::{B064K, Message, Tlv, U256};
 
+use super::acknowledging::{
+    ATTEMPTS, Acknowledged, acknowledged_alone, acknowledgement, has_moved, refused, submit_as,
+    tip_moves,
+};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
-use crate::mining::{Share, Want, Work, extended_miner, standard_miner};
+use crate::mining::{Share, Work, extended_miner, standard_miner};
 use crate::peer::Peer;
 
 /// How far ahead of the wall clock a deployed miner's `ntime` runs, in seconds.
 const DEPLOYED_LEAD_SECS: u64 = 60;
 /// After what time `ntime` may be a second further on, a little more than that second.
 const ROLLED: Duration = Duration::from_millis(1_100);
-/// How often a share is tried while the tip moves.
-pub(super) const ATTEMPTS: usize = 4;
 /// The target of difficulty 1: below it, sums of difficulties are all fractions.
 const DIFFICULTY_ONE: U256 = {
     let mut bytes = [0; 32];
@@ -34,12 +35,11 @@ cases! { Shares:
         ahead;
     "MP-53a" Must "5.3.13" "SubmitShares.Success names the last sequence number it answers."
         |bench| answer(bench, Part::Last);
-    "MP-53b" Must "5.3.13" "SubmitShares.Success counts the accepted shares."
+    "MP-53b" Must "5.3.13" "SubmitShares.Success counts the shares up to that one."
         |bench| answer(bench, Part::Count);
     "MP-53c" Should "5.3.13" "SubmitShares.Success sums their difficulty to more than 0."
         |bench| answer(bench, Part::Sum);
-    "MP-53d" Should "field" "A single share is acknowledged in time, not only a full batch."
-        |bench| accepted(bench, unchanged);
+    "DF-07a" Should "field" "A single share is acknowledged in time, not only a full batch." alone;
     "MP-54a" Must "5.3.13" "The counters start again with each SubmitShares.Success." counters;
     "MP-55a" Must "5.3.11" "Sequence numbers need not increase." |bench| numbers(bench, [9, 3]);
     "MP-55b" Must "5.3.11" "Sequence numbers may be 0 and all ones."
@@ -55,28 +55,6 @@ cases! { Shares:
     "EX-11b" Must "extension 2" "A TLV that is not negotiated leaves a share valid." with_tlv;
 }
 
-/// Waits until the share's success or error comes.
-pub(super) async fn verdict(
-    peer: &mut Peer,
-    share: &Share,
-) -> Judged<Result<SubmitSharesSuccess, Vec<u8>>> {
-    let (id, number) = (share.channel_id, share.sequence_number);
-    peer.await_message("answer to the share", |message| match message {
-        MiningServerMessage::SubmitSharesSuccess(success) if success.channel_id == id => {
-            Some(Ok(*success))
-        }
-        MiningServerMessage::SubmitSharesError(error) if error.sequence_number == number => {
-            Some(Err(error.error_code.as_bytes().to_vec()))
-        }
-        _ => None,
-    })
-    .await
-}
-
-fn refused(code: &[u8]) -> Stop {
-    Stop::Breach(format!("a valid share is refused: {}", code.escape_ascii()))
-}
-
 /// Submits a standard share that `change` makes of a blank one, until the tip holds still.
 pub(super) async fn submit(
     bench: &Bench,
@@ -84,40 +62,10 @@ pub(super) async fn submit(
     channel_id: u32,
     sequence_number: u32,
     change: impl Fn(Share) -> Share + Send + Sync,
-) -> Judged<SubmitSharesSuccess> {
+) -> Judged<Acknowledged> {
     let make = |work: &Work| change(work.numbered(sequence_number));
     submit_as(bench, peer, channel_id, make, |share, frame| share.standard().encode_frame(frame))
         .await
-}
-
-/// Submits what `make` makes of the work, as `encode` writes it; again when the tip moved
-/// meanwhile, as it does on a test network where every share is a block.
-pub(super) async fn submit_as(
-    bench: &Bench,
-    peer: &mut Peer,
-    channel_id: u32,
-    make: impl Fn(&Work) -> Share + Send + Sync,
-    encode: impl Fn(&Share, &mut Vec<u8>) + Send + Sync,
-) -> Judged<SubmitSharesSuccess> {
-    for _ in 0..ATTEMPTS {
-        let work = peer.active(channel_id).await?;
-        let share = work.grind(bench, make(&work), Want::Valid).await?;
-        let mut frame = Vec::new();
-        encode(&share, &mut frame);
-        peer.send_frame(&frame).await;
-        match verdict(peer, &share).await? {
-            Ok(success) => return Ok(success),
-            Err(code) if !has_moved(peer, &work).await? => return Err(refused(&code)),
-            Err(_) => {}
-        }
-    }
-    Err(Stop::inapplicable("the tip moves faster than shares are found"))
-}
-
-pub(super) async fn has_moved(peer: &mut Peer, work: &Work) -> Judged<bool> {
-    peer.hear_quietly().await?;
-    let now = peer.active(work.channel.channel_id).await?;
-    Ok(now.tip.prev_hash != work.tip.prev_hash)
 }
 
 /// A share that `change` makes of a blank one, ground to be valid.
@@ -177,25 +125,45 @@ async fn answer(bench: &Bench, part: Part) -> Judged {
         return Err(Stop::inapplicable("the channel's difficulty is below 1"));
     }
     let id = work.channel.channel_id;
-    let success = submit(bench, &mut peer, id, 0x0bad_cafe, unchanged).await?;
+    let acknowledged = submit(bench, &mut peer, id, 0x0bad_cafe, unchanged).await?;
+    let (success, due) = (acknowledged.success, acknowledged.due());
     let holds = match part {
-        Part::Last => success.last_sequence_number == 0x0bad_cafe,
-        Part::Count => success.new_submits_accepted_count == 1,
+        Part::Last => due.is_some(),
+        Part::Count => due.is_none_or(|due| u64::from(success.new_submits_accepted_count) == due),
         Part::Sum => success.new_shares_sum > 0,
     };
-    demand(holds, || format!("for one share: {success:?}"))
+    demand(holds, || format!("{due:?} are due: {success:?}"))
 }
 
 async fn counters(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
     for number in [1, 2] {
         let id = work.channel.channel_id;
-        let success = submit(bench, &mut peer, id, number, unchanged).await?;
-        demand(success.new_submits_accepted_count == 1, || {
-            format!("share {number}, alone, is answered by {success:?}")
+        let acknowledged = submit(bench, &mut peer, id, number, unchanged).await?;
+        let (success, due) = (acknowledged.success, acknowledged.due());
+        let counted = u64::from(success.new_submits_accepted_count);
+        demand(due.is_none_or(|due| counted == due), || {
+            format!("for share {number}, {due:?} are due: {success:?}")
         })?;
     }
     Ok(())
+}
+
+/// A share that no other follows.
+async fn alone(bench: &Bench) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    let id = work.channel.channel_id;
+    for number in (1..).take(ATTEMPTS) {
+        let work = peer.active(id).await?;
+        let share = work.valid(bench, number).await?;
+        peer.send(&share.standard()).await;
+        match acknowledged_alone(&mut peer, &share, bench.waits().stall).await? {
+            Ok(()) => return Ok(()),
+            Err(code) if !has_moved(&mut peer, &work).await? => return Err(refused(&code)),
+            Err(_) => {}
+        }
+    }
+    Err(tip_moves())
 }
 
 async fn numbers(bench: &Bench, numbers: [u32; 2]) -> Judged {
@@ -219,38 +187,30 @@ async fn rolled(bench: &Bench, bit: u32) -> Judged {
 
 async fn several(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
+    let numbers = [1, 2, 3, 4, 5];
     let mut sealed = Vec::new();
-    for number in 1..=5 {
+    for number in numbers {
         let share = work.valid(bench, number).await?;
         sealed.extend(peer.seal(&super::frame(&share.standard())));
     }
     peer.send_raw(&sealed, "all of them at once").await;
-    let (mut accepted, mut refused) = (0, 0);
-    while accepted + refused < 5 {
-        let (more, less) = peer
-            .await_message("account of 5 shares", |message| match message {
-                MiningServerMessage::SubmitSharesSuccess(success) => {
-                    Some((success.new_submits_accepted_count, 0))
-                }
-                MiningServerMessage::SubmitSharesError(_) => Some((0, 1)),
-                _ => None,
-            })
-            .await?;
-        (accepted, refused) = (accepted + more, refused + less);
+    let encode = |share: &Share, frame: &mut Vec<u8>| share.standard().encode_frame(frame);
+    match acknowledgement(bench, &mut peer, &work, &numbers, encode).await? {
+        Ok(_) => Ok(()),
+        Err(_) if has_moved(&mut peer, &work).await? => {
+            Err(Stop::inapplicable("the tip moved meanwhile"))
+        }
+        Err(code) => Err(refused(&code)),
     }
-    if refused > 0 && has_moved(&mut peer, &work).await? {
-        return Err(Stop::inapplicable("the tip moved meanwhile"));
-    }
-    demand(accepted == 5, || format!("5 shares: {accepted} accepted, {refused} refused"))
 }
 
 async fn with_tlv(bench: &Bench) -> Judged {
-    let (mut peer, work): (Peer, Work) = standard_miner(bench, 0).await?;
-    let share = work.valid(bench, 1).await?;
+    let (mut peer, work) = standard_miner(bench, 0).await?;
     let value = B064K::new(b"worker").expect("a few bytes fit 65 535");
     let tlv = Tlv { extension_type: 0x4242, field_type: 1, value };
-    let mut frame = Vec::new();
-    share.standard().encode_frame_with_tlvs(&[tlv], &mut frame);
-    peer.send_frame(&frame).await;
-    verdict(&mut peer, &share).await?.map(drop).map_err(|code| refused(&code))
+    let encode = |share: &Share, frame: &mut Vec<u8>| {
+        share.standard().encode_frame_with_tlvs(&[tlv], frame);
+    };
+    let make = |work: &Work| work.numbered(1);
+    submit_as(bench, &mut peer, work.channel.channel_id, make, encode).await.map(drop)
 }

@@ -1,10 +1,11 @@
 //! Shares that a server must refuse, and how it says so.
 
-use sv2_wire::MiningServerMessage;
+use sv2_wire::{Message, MiningServerMessage};
 
+use super::acknowledging::{acknowledgement, never_accepted, verdict};
+use super::frame;
 use super::setup::clean;
-use super::shares::{submit, verdict};
-use super::{is_success, without};
+use super::shares::submit;
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
 use crate::mining::{Share, Want, Work, extended_miner, standard_miner};
@@ -69,7 +70,7 @@ async fn refusal(peer: &mut Peer, share: &Share, what: &str) -> Judged<Vec<u8>> 
 
 async fn verdict_of(peer: &mut Peer, share: &Share) -> Judged<Result<(), Vec<u8>>> {
     peer.send(&share.standard()).await;
-    Ok(verdict(peer, share).await?.map(drop))
+    verdict(peer, share).await
 }
 
 fn too_early(share: Share, work: &Work) -> Share {
@@ -108,7 +109,9 @@ async fn refused_ground(bench: &Bench, change: fn(Share, &Work) -> Share) -> Jud
 async fn duplicate(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
     let share = work.valid(bench, 1).await?;
-    if let Err(code) = verdict_of(&mut peer, &share).await? {
+    peer.send(&share.standard()).await;
+    let encode = |share: &Share, frame: &mut Vec<u8>| share.standard().encode_frame(frame);
+    if let Err(code) = acknowledgement(bench, &mut peer, &work, &[1], encode).await? {
         let code = code.escape_ascii();
         return Err(Stop::Inapplicable(format!("the first one is refused already: {code}")));
     }
@@ -196,19 +199,15 @@ async fn length(bench: &Bench, by: isize) -> Judged {
 
 async fn standard_on_extended(bench: &Bench) -> Judged {
     let (mut peer, work) = extended_miner(bench, 0).await?;
-    let share = work.grind(bench, work.blank(1), Want::Valid).await?;
-    peer.send(&share.standard()).await;
-    let heard = peer.hear(bench.waits().answer / 2).await?;
-    without(&heard, "a standard share is accepted on an extended channel", is_success)
+    let what = "a standard share is accepted on an extended channel";
+    never_accepted(bench, &mut peer, &work, what, |share| frame(&share.standard())).await
 }
 
 async fn extended_on_standard(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
-    let mut share = work.valid(bench, 1).await?;
-    share.extranonce = vec![1, 2, 3, 4];
-    peer.send(&share.extended()).await;
-    let heard = peer.hear(bench.waits().answer / 2).await?;
-    without(&heard, "an extended share is accepted on a standard channel", is_success)
+    let encode = |share: Share| frame(&Share { extranonce: vec![1, 2, 3, 4], ..share }.extended());
+    let what = "an extended share is accepted on a standard channel";
+    never_accepted(bench, &mut peer, &work, what, encode).await
 }
 
 async fn code(bench: &Bench, printable: bool) -> Judged {

@@ -1,12 +1,12 @@
 //! Targets that change under a job (specification 5.3.21).
 
-use sv2_wire::U256;
+use sv2_wire::{Message, U256};
 
+use super::acknowledging::{ATTEMPTS, acknowledgement, has_moved, tip_moves, verdict};
 use super::channels::updated;
-use super::shares::{ATTEMPTS, has_moved, verdict};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases};
-use crate::mining::{Want, Work, standard_miner};
+use crate::mining::{Share, Want, Work, standard_miner};
 use crate::peer::Peer;
 
 cases! { Shares:
@@ -45,7 +45,8 @@ async fn old_job(bench: &Bench) -> Judged {
         let want = Want::Between { above: new, at_most: old };
         let share = work.grind(bench, work.numbered(attempt), want).await?;
         peer.send(&share.standard()).await;
-        match verdict(&mut peer, &share).await? {
+        let encode = |share: &Share, frame: &mut Vec<u8>| share.standard().encode_frame(frame);
+        match acknowledgement(bench, &mut peer, &work, &[attempt], encode).await? {
             Ok(_) => return Ok(()),
             Err(code) if !has_moved(&mut peer, &work).await? => {
                 let code = code.escape_ascii();
@@ -54,7 +55,7 @@ async fn old_job(bench: &Bench) -> Judged {
             Err(_) => {}
         }
     }
-    Err(Stop::inapplicable("the tip moves faster than shares are found"))
+    Err(tip_moves())
 }
 
 /// A share that meets the old target only, for a job that came after the new one.
@@ -69,7 +70,7 @@ async fn new_job(bench: &Bench) -> Judged {
     let share = later.grind(bench, later.numbered(1), want).await?;
     peer.send(&share.standard()).await;
     match verdict(&mut peer, &share).await? {
-        Ok(_) => Err(Stop::breach("a share above the new target is accepted")),
+        Ok(()) => Err(Stop::breach("a share above the new target is accepted")),
         Err(_) => Ok(()),
     }
 }

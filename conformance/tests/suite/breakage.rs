@@ -55,6 +55,8 @@ pub(crate) enum Breakage {
     AnyNtime,
     AnyVersionBits,
     AnyExtranonceLength,
+    AnyKindOfShare,
+    CutShares,
     CountersGoOn,
     FullBatchesOnly,
     TargetOfTheMoment,

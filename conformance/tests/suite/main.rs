@@ -24,9 +24,14 @@ use crate::breakage::Breakage;
 /// less than difficulty 1, and its connections number their channels alike.
 const SKIPPED: [&str; 3] = ["MP-22b", "MP-53c", "MP-56j"];
 
-/// A broken or unbroken server, and the environment that leads to it.
+/// A broken or unbroken server that acknowledges each share, and the environment that leads to it.
 fn bench(breakage: Option<Breakage>) -> (Env, Arc<Target>) {
-    let (env, shared) = memory::env(breakage);
+    gathering_bench(breakage, 1)
+}
+
+/// As [`bench`], with a server that gathers so many shares for an acknowledgement.
+fn gathering_bench(breakage: Option<Breakage>, batch: u32) -> (Env, Arc<Target>) {
+    let (env, shared) = memory::env(breakage, batch);
     let target = Target {
         address: "server:3333".to_owned(),
         authority: Some(shared.authority),
@@ -43,9 +48,12 @@ fn selected(ids: &[&str]) -> Vec<&'static Case> {
     Selection { sections: Vec::new(), ids }.cases()
 }
 
+#[rstest]
+#[case::each_share(1)]
+#[case::ten_shares(10)]
 #[tokio::test(start_paused = true)]
-async fn a_conforming_server_passes() {
-    let (env, target) = bench(None);
+async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
+    let (env, target) = gathering_bench(None, batch);
     let outcomes = conformance::run(&env, &target, &selected(&[]), 1, |_| {}).await.unwrap();
     let wrong: Vec<String> = outcomes
         .iter()
@@ -109,14 +117,38 @@ async fn a_conforming_server_passes() {
 #[case(Breakage::AnyVersionBits, "MP-57e")]
 #[case(Breakage::AnyExtranonceLength, "MP-51c")]
 #[case(Breakage::CountersGoOn, "MP-54a")]
-#[case(Breakage::FullBatchesOnly, "MP-53d")]
+#[case(Breakage::AnyKindOfShare, "MP-50b")]
+#[case(Breakage::AnyKindOfShare, "MP-51f")]
+#[case(Breakage::CutShares, "OV-05e")]
+#[case(Breakage::FullBatchesOnly, "DF-07a")]
 #[case(Breakage::TargetOfTheMoment, "MP-81a")]
 #[case(Breakage::FirstTargetForEver, "MP-81b")]
 #[case(Breakage::GrantsAnyExtension, "EX-03a")]
 #[case(Breakage::ExtensionRequestIdLost, "EX-01a")]
 #[tokio::test(start_paused = true)]
 async fn a_broken_server_is_caught(#[case] breakage: Breakage, #[case] id: &str) {
-    let (env, target) = bench(Some(breakage));
+    is_caught(breakage, id, 1).await;
+}
+
+/// A server that acknowledges nothing at once is not taken for one that accepts nothing.
+#[rstest]
+#[case(Breakage::TrailingBytes, "OV-16c")]
+#[case(Breakage::CutShares, "OV-05e")]
+#[case(Breakage::CloseUnheard, "MP-43a")]
+#[case(Breakage::GroupCloseUnheard, "MP-43d")]
+#[case(Breakage::AnyKindOfShare, "MP-50b")]
+#[case(Breakage::AnyKindOfShare, "MP-51f")]
+#[case(Breakage::CountersGoOn, "MP-54a")]
+#[case(Breakage::Duplicates, "MP-56d")]
+#[case(Breakage::TargetOfTheMoment, "MP-81a")]
+#[case(Breakage::FirstTargetForEver, "MP-81b")]
+#[tokio::test(start_paused = true)]
+async fn a_broken_server_is_caught_that_gathers(#[case] breakage: Breakage, #[case] id: &str) {
+    is_caught(breakage, id, 10).await;
+}
+
+async fn is_caught(breakage: Breakage, id: &str, batch: u32) {
+    let (env, target) = gathering_bench(Some(breakage), batch);
     let [case] = selected(&[id])[..] else { panic!("{id} names one case") };
     let outcome = judge(&env, &target, case).await;
     let is_caught = matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_));

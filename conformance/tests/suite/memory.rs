@@ -17,10 +17,11 @@ pub(crate) const NOW: u64 = 1_790_000_000;
 /// Bytes that a connection holds each way.
 const BUFFER: usize = 1 << 18;
 
-/// An environment in which every connection leads to one server.
-pub(crate) fn env(breakage: Option<Breakage>) -> (Env, Arc<Shared>) {
+/// An environment in which every connection leads to one server, which gathers `batch` shares for
+/// one acknowledgement.
+pub(crate) fn env(breakage: Option<Breakage>, batch: u32) -> (Env, Arc<Shared>) {
     let rng = Arc::new(Counted(AtomicU64::new(1)));
-    let shared = Arc::new(Shared::new(breakage, rng.clone()));
+    let shared = Arc::new(Shared::new(breakage, batch, rng.clone()));
     let tasks = Tasks::new();
     let net = Arc::new(OneServer { shared: Arc::clone(&shared), tasks: tasks.clone() });
     let env = Env {

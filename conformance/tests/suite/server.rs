@@ -20,12 +20,16 @@ use crate::session::Session;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a connection with a channel may be silent.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long a server that gathers acknowledgements keeps an accepted share waiting.
+const ACK_DELAY: Duration = Duration::from_secs(20);
 /// Longest payload that is taken.
 const MAX_PAYLOAD: usize = 200_000;
 
 /// What the connections of a server share.
 pub(crate) struct Shared {
     pub(crate) breakage: Option<Breakage>,
+    /// Accepted shares that one acknowledgement gathers.
+    pub(crate) batch: u32,
     pub(crate) authority: AuthorityPublicKey,
     static_key: StaticKey,
     certificate: Certificate,
@@ -34,7 +38,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(breakage: Option<Breakage>, rng: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(breakage: Option<Breakage>, batch: u32, rng: Arc<dyn Entropy>) -> Self {
         let entropy = &mut |out: &mut [u8]| rng.fill(out);
         let (authority, other) =
             (AuthoritySecretKey::generate(entropy), AuthoritySecretKey::generate(entropy));
@@ -57,7 +61,9 @@ impl Shared {
             certificate = Certificate::from_bytes(&bytes);
         }
         let authority = authority.public();
-        Self { breakage, authority, static_key, certificate, rng, prefixes: AtomicU32::new(1) }
+        let batch = if breakage == Some(Breakage::FullBatchesOnly) { 10 } else { batch };
+        let prefixes = AtomicU32::new(1);
+        Self { breakage, batch, authority, static_key, certificate, rng, prefixes }
     }
 
     pub(crate) fn is(&self, breakage: Breakage) -> bool {
@@ -115,9 +121,19 @@ impl Connection {
         self.session.start();
         let mut buffer = vec![0; 65_536];
         while self.flush().await {
-            let patience = if self.session.has_channels() { IDLE } else { PATIENCE };
-            let Ok(Ok(count @ 1..)) = timeout(patience, self.read.read(&mut buffer)).await else {
-                return;
+            let owes = self.session.owes() && !self.session.is(Breakage::FullBatchesOnly);
+            let patience = match self.session.has_channels() {
+                true if owes => ACK_DELAY,
+                true => IDLE,
+                false => PATIENCE,
+            };
+            let count = match timeout(patience, self.read.read(&mut buffer)).await {
+                Ok(Ok(count @ 1..)) => count,
+                Err(_) if owes => {
+                    self.session.acknowledge_all();
+                    continue;
+                }
+                _ => return,
             };
             self.decoder.push(&buffer[..count]);
             self.frames().await;

@@ -23,6 +23,9 @@ const REFUSED_FLAGS: u32 = !0b101;
 /// Bytes that a client rolls on an extended channel.
 const ROLLED: u16 = 16;
 
+/// A SubmitSharesStandard that lacks one byte.
+const CUT_SHARE_LEN: usize = 23;
+
 /// One connection after the handshake.
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
@@ -69,6 +72,7 @@ impl Session {
     }
 
     pub(crate) fn frame(&mut self, header: FrameHeader, payload: &[u8]) {
+        let is_cut_share = header.msg_type == 0x1a && payload.len() == CUT_SHARE_LEN;
         match MiningClientMessage::decode(header, payload) {
             Ok(decoded) => self.message(decoded.message),
             Err(DecodeError::UnknownExtension { .. })
@@ -77,6 +81,12 @@ impl Session {
                 let len = payload.len() - 1;
                 let msg_length = U24::from_len(len).unwrap();
                 self.frame(FrameHeader { msg_length, ..header }, &payload[..len]);
+            }
+            Err(_) if self.is(Breakage::CutShares) && is_cut_share => {
+                // What is missing is the top of the version.
+                let whole = [payload, &[0x20]].concat();
+                let msg_length = U24::from_len(whole.len()).unwrap();
+                self.frame(FrameHeader { msg_length, ..header }, &whole);
             }
             Err(_) => self.ended = true,
         }

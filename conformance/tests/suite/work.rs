@@ -46,12 +46,15 @@ pub(crate) struct Channel {
     jobs: BTreeMap<u32, U256>,
     seen: BTreeSet<[u8; 32]>,
     accepted: u32,
+    /// Accepted and not acknowledged, and the last of them.
+    owed: u32,
+    last: u32,
 }
 
 impl Channel {
     pub(crate) fn new(id: u32, target: U256, prefix: Vec<u8>, rolled: Option<u16>) -> Self {
         let (jobs, seen, accepted) = (BTreeMap::new(), BTreeSet::new(), 0);
-        Self { id, target, prefix, rolled, jobs, seen, accepted }
+        Self { id, target, prefix, rolled, jobs, seen, accepted, owed: 0, last: 0 }
     }
 }
 
@@ -197,22 +200,42 @@ impl Session {
                 self.send(&SubmitSharesError { channel_id, sequence_number, error_code });
             }
             None => {
+                let batch = self.shared.batch;
                 let channel = self.channels.get_mut(&channel_id).unwrap();
                 channel.accepted += 1;
-                let accepted = channel.accepted;
-                if self.is(Breakage::FullBatchesOnly) && !accepted.is_multiple_of(10) {
-                    return;
+                channel.owed += 1;
+                channel.last = sequence_number;
+                if channel.owed >= batch {
+                    self.acknowledge(channel_id);
                 }
-                let go_on = self.is(Breakage::CountersGoOn);
-                let new_submits_accepted_count = if go_on { accepted } else { 1 };
-                self.send(&SubmitSharesSuccess {
-                    channel_id,
-                    last_sequence_number: sequence_number,
-                    new_submits_accepted_count,
-                    new_shares_sum: new_submits_accepted_count.into(),
-                });
             }
         }
+    }
+
+    /// Whether an accepted share waits for its acknowledgement.
+    pub(crate) fn owes(&self) -> bool {
+        self.channels.values().any(|channel| channel.owed > 0)
+    }
+
+    pub(crate) fn acknowledge_all(&mut self) {
+        let owed = self.channels.iter().filter(|(_, channel)| channel.owed > 0);
+        for channel_id in owed.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.acknowledge(channel_id);
+        }
+    }
+
+    fn acknowledge(&mut self, channel_id: u32) {
+        let go_on = self.is(Breakage::CountersGoOn);
+        let channel = self.channels.get_mut(&channel_id).unwrap();
+        let new_submits_accepted_count = if go_on { channel.accepted } else { channel.owed };
+        channel.owed = 0;
+        let last_sequence_number = channel.last;
+        self.send(&SubmitSharesSuccess {
+            channel_id,
+            last_sequence_number,
+            new_submits_accepted_count,
+            new_shares_sum: new_submits_accepted_count.into(),
+        });
     }
 
     fn refusal(&mut self, share: &Submitted<'_>) -> Option<&'static str> {
@@ -223,6 +246,7 @@ impl Session {
         let wanted = channel.rolled.map(usize::from);
         if wanted != share.extranonce.map(<[u8]>::len) {
             let passes = shared.is(Breakage::AnyExtranonceLength) && wanted.is_some();
+            let passes = passes || shared.is(Breakage::AnyKindOfShare);
             return (!passes).then_some("bad-extranonce-size");
         }
         let Some(job_target) = channel.jobs.get(&share.job_id) else {
