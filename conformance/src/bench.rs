@@ -41,7 +41,8 @@ pub struct Waits {
     pub answer: Duration,
     /// For something that must not come.
     pub quiet: Duration,
-    /// For a server to end a connection that stalls.
+    /// For a server to end a connection that stalls; servers that give a minute for the first
+    /// channel have to be given more.
     pub stall: Duration,
 }
 
@@ -50,7 +51,7 @@ impl Default for Waits {
         Self {
             answer: Duration::from_secs(5),
             quiet: Duration::from_millis(400),
-            stall: Duration::from_secs(30),
+            stall: Duration::from_secs(75),
         }
     }
 }

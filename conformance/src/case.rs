@@ -41,21 +41,27 @@ pub enum Section {
     Shares,
     /// Extension negotiation and TLVs.
     Extensions,
+    /// Deadlines and patience.
+    Timing,
     /// Slow, fragmented and half-closed connections.
     Robustness,
 }
 
 impl Section {
     /// All, in the order of the catalogue.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Security,
         Self::Channels,
         Self::Jobs,
         Self::Shares,
         Self::Extensions,
+        Self::Timing,
         Self::Robustness,
     ];
+
+    /// The mining protocol's, which `--section mining` stands for.
+    pub const MINING: [Self; 3] = [Self::Channels, Self::Jobs, Self::Shares];
 
     /// The word for `--section`.
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +72,7 @@ impl Section {
             Self::Jobs => "jobs",
             Self::Shares => "shares",
             Self::Extensions => "extensions",
+            Self::Timing => "timing",
             Self::Robustness => "robustness",
         }
     }

@@ -27,6 +27,7 @@ mod frames;
 mod mining;
 mod peer;
 pub mod report;
+mod rules;
 mod suite;
 mod view;
 
@@ -36,5 +37,6 @@ pub use cases::catalogue;
 pub use client::{ClientWaits, Counter, Hosting, client_catalogue, serve};
 pub use frames::Frame;
 pub use peer::{Event, Heard, Peer};
+pub use rules::rules_page;
 pub use suite::{Outcome, Selection, SuiteError, judge, run};
 pub use view::{Channel, Job, Root, View};

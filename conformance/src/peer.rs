@@ -328,17 +328,24 @@ impl Peer {
     /// [`Stop::Breach`] when it does not within `within`.
     pub async fn await_close(&mut self, within: Duration, because: &str) -> Judged {
         let deadline = Instant::now() + within;
+        while self.decoder.is_some() {
+            match self.receive(deadline.saturating_duration_since(Instant::now())).await {
+                Event::Frame(_) => {}
+                Event::Closed => return Ok(()),
+                Event::Quiet => return Err(kept_open(within, because)),
+                // What does not open may still end.
+                Event::Broken(error) => {
+                    self.record.add(&format!("<- a frame that does not open: {error}"));
+                    self.decoder = None;
+                }
+            }
+        }
         let mut buffer = vec![0; 65_536];
         while !self.closed {
             match timeout_at(deadline, self.read.read(&mut buffer)).await {
-                Err(_) => {
-                    let waited = within.as_millis();
-                    return Err(Stop::Breach(format!(
-                        "the server kept the connection open for {waited} ms after {because}"
-                    )));
-                }
+                Err(_) => return Err(kept_open(within, because)),
                 Ok(Ok(0) | Err(_)) => self.note_closed(),
-                Ok(Ok(count)) => self.record.add(&format!("<- {count} bytes")),
+                Ok(Ok(count)) => self.record.add(&format!("<- {}", hex(&buffer[..count]))),
             }
         }
         Ok(())
@@ -366,6 +373,11 @@ impl Peer {
         self.closed = true;
         self.record.add("<- end of the connection");
     }
+}
+
+fn kept_open(within: Duration, because: &str) -> Stop {
+    let waited = within.as_millis();
+    Stop::Breach(format!("the server kept the connection open for {waited} ms after {because}"))
 }
 
 /// The message of a frame.

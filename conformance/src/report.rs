@@ -100,15 +100,16 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// The outcomes as JUnit's XML, for continuous integration.
-pub fn junit(target: &str, outcomes: &[Outcome]) -> String {
+/// The outcomes as JUnit's XML, for continuous integration; when `strict`, deviations are failures.
+pub fn junit(target: &str, outcomes: &[Outcome], strict: bool) -> String {
     let tally = Tally::of(outcomes);
+    let failures = tally.failed + if strict { tally.deviating } else { 0 };
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"sv2 {}\" tests=\"{}\" \
          failures=\"{}\" skipped=\"{}\">\n",
         escaped(target),
         outcomes.len(),
-        tally.failed,
+        failures,
         tally.skipped
     );
     for outcome in outcomes {
@@ -121,14 +122,16 @@ pub fn junit(target: &str, outcomes: &[Outcome]) -> String {
             escaped(case.sentence),
             outcome.took.as_secs_f64()
         );
+        let record = || escaped(&shown(&outcome.record).join("\n"));
         let body = match &outcome.verdict {
             Verdict::Pass => None,
-            Verdict::Fail(reason) => {
-                let record = escaped(&shown(&outcome.record).join("\n"));
-                Some(format!("<failure message=\"{}\">{record}</failure>", escaped(reason)))
+            Verdict::Deviation(reason) if !strict => {
+                let (reason, record) = (escaped(reason), record());
+                Some(format!("<system-out>deviates: {reason}\n{record}</system-out>"))
             }
-            Verdict::Deviation(reason) => {
-                Some(format!("<system-out>deviates: {}</system-out>", escaped(reason)))
+            Verdict::Fail(reason) | Verdict::Deviation(reason) => {
+                let (reason, record) = (escaped(reason), record());
+                Some(format!("<failure message=\"{reason}\">{record}</failure>"))
             }
             Verdict::Skip(reason) => Some(format!("<skipped message=\"{}\"/>", escaped(reason))),
         };

@@ -55,6 +55,8 @@ pub struct Channel {
     pub extranonce_size: Option<u16>,
     /// Jobs of this channel and its group since the last prev-hash, and the active one.
     pub jobs: Vec<Job>,
+    /// Jobs that were sent to it or its group, all told.
+    pub jobs_sent: u64,
     /// The last prev-hash.
     pub tip: Option<SetNewPrevHash>,
     /// Ids of jobs that may still be worked on.
@@ -101,6 +103,7 @@ impl View {
 
     pub(crate) fn note(&mut self, frame: &Frame) {
         let Ok(decoded) = frame.message() else { return };
+        self.check_address(frame, &decoded.message);
         match decoded.message {
             MiningServerMessage::OpenStandardMiningChannelSuccess(open) => self.open(Channel {
                 channel_id: open.channel_id,
@@ -109,6 +112,7 @@ impl View {
                 extranonce_prefix: open.extranonce_prefix.as_bytes().to_vec(),
                 extranonce_size: None,
                 jobs: Vec::new(),
+                jobs_sent: 0,
                 tip: None,
                 valid: BTreeSet::new(),
             }),
@@ -119,6 +123,7 @@ impl View {
                 extranonce_prefix: open.extranonce_prefix.as_bytes().to_vec(),
                 extranonce_size: Some(open.extranonce_size),
                 jobs: Vec::new(),
+                jobs_sent: 0,
                 tip: None,
                 valid: BTreeSet::new(),
             }),
@@ -149,6 +154,22 @@ impl View {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A channel message must be for a channel or a group; errors name what the client did.
+    fn check_address(&mut self, frame: &Frame, message: &MiningServerMessage<'_>) {
+        let is_error = matches!(
+            message,
+            MiningServerMessage::SubmitSharesError(_)
+                | MiningServerMessage::UpdateChannelError(_)
+                | MiningServerMessage::SetCustomMiningJobError(_)
+        );
+        let id = frame.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let is_known = |id| members(&mut self.channels, id).next().is_some();
+        if frame.header.channel_msg && !is_error && !id.is_some_and(is_known) {
+            let how = format!("no channel or group has the id of {}", frame.in_words());
+            self.breaches.push(("OV-08", how));
         }
     }
 
@@ -208,6 +229,7 @@ impl View {
             unknown = false;
             reused |= !channel.valid.insert(job.job_id);
             channel.jobs.push(job.clone());
+            channel.jobs_sent += 1;
         }
         let id = job.job_id;
         if reused {
@@ -220,16 +242,24 @@ impl View {
     }
 
     fn tip(&mut self, tip: &SetNewPrevHash) {
-        let mut known = false;
+        let mut strangers = Vec::new();
+        let mut unknown = true;
         for channel in members(&mut self.channels, tip.channel_id) {
+            unknown = false;
             let named = channel.jobs.iter().rev().find(|job| job.job_id == tip.job_id).cloned();
-            known |= named.as_ref().is_some_and(|job| job.min_ntime.is_none());
+            if named.as_ref().is_none_or(|job| job.min_ntime.is_some()) {
+                strangers.push(channel.channel_id);
+            }
             channel.valid = BTreeSet::from([tip.job_id]);
             channel.jobs = named.into_iter().collect();
             channel.tip = Some(*tip);
         }
-        if !known {
-            let how = format!("SetNewPrevHash names job {}, no future job", tip.job_id);
+        let job = tip.job_id;
+        if unknown {
+            strangers.push(tip.channel_id);
+        }
+        for id in strangers {
+            let how = format!("SetNewPrevHash names job {job}, no future job of channel {id}");
             self.breaches.push(("MP-68", how));
         }
     }

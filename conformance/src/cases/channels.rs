@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use sv2_wire::common::ChannelEndpointChanged;
-use sv2_wire::mining::{SetCustomMiningJob, UpdateChannel};
-use sv2_wire::{B064K, B0255, MiningServerMessage, Seq0255, U256};
+use sv2_wire::mining::UpdateChannel;
+use sv2_wire::{MiningServerMessage, U256};
 
-use super::{is_success, ready, still_serves, without};
+use super::setup::clean;
+use super::{ready, still_serves, without};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
 use crate::mining::{HASH_RATE, Open, standard_miner};
@@ -20,17 +21,13 @@ cases! { Channels:
         disjoint_connections;
     "MP-02c" Must "5.1" "No prefix of an extended channel begins the prefix of another channel."
         disjoint_extended;
+    "MP-02d" Must "5.1" "A standard channel's extranonce prefix is not empty." prefix;
     "MP-11a" Must "5.2" "Channel ids are unique on the connection." unique_ids;
     "MP-12a" Must "5.2" "No group id is a channel id of the connection." group_ids;
-    "MP-12b" Should "field"
+    "DF-06b" Should "field"
         "No id of a channel or group is all ones, which proxies use for themselves."
         sentinel;
     "MP-14a" Must "5.2" "The members of a group have one full extranonce length." group_lengths;
-    "MP-15a" Must "5.3.3" "A standard channel's extranonce prefix is not empty." prefix;
-    "MP-33a" Should "field"
-        "A connection may wait 6 seconds before it opens a channel, as deployed miners do."
-        patient;
-    "MP-33b" Should "5.2" "A connection that opens no channel is ended in time." no_channel;
     "MP-40a" Must "5.3.7" "An UpdateChannel that changes nothing has no answer." unchanged;
     "MP-40b" Must "5.3.8"
         "An UpdateChannel for an unknown channel is answered by UpdateChannel.Error."
@@ -48,12 +45,11 @@ cases! { Channels:
         harder;
     "MP-41b" Must "5.3.7" "A maximum_target of 0 is refused or followed, and never exceeded."
         impossible_update;
+    "OV-26d" Must "3.5" "UpdateChannel.Error has a code without control characters."
+        |bench| update_code(bench, false);
+    "OV-25d" Should "3.5" "UpdateChannel.Error has a code of printable ASCII."
+        |bench| update_code(bench, true);
     "OV-36a" Must "3.6.4" "A ChannelEndpointChanged is tolerated." endpoint_changed;
-    "MP-71a" Must "5.3.18" "A SetCustomMiningJob without REQUIRES_WORK_SELECTION is not granted."
-        custom_job;
-    "MP-72a" Should "5.3.20"
-        "A SetCustomMiningJob that is refused is answered under its request_id."
-        custom_job_answer;
 }
 
 async fn open_several(bench: &Bench, count: u32, extended: bool) -> Judged<(Peer, Vec<Channel>)> {
@@ -152,18 +148,11 @@ async fn prefix(bench: &Bench) -> Judged {
     })
 }
 
-async fn patient(bench: &Bench) -> Judged {
-    let mut peer = ready(bench).await?;
-    peer.hear(std::time::Duration::from_secs(6)).await?;
-    still_serves(bench, &mut peer).await
-}
-
-async fn no_channel(bench: &Bench) -> Judged {
-    let mut peer = ready(bench).await?;
-    peer.await_close(bench.waits().stall, "no channel was opened").await
-}
-
-fn update(channel_id: u32, nominal_hash_rate: f32, maximum_target: U256) -> UpdateChannel {
+pub(super) fn update(
+    channel_id: u32,
+    nominal_hash_rate: f32,
+    maximum_target: U256,
+) -> UpdateChannel {
     UpdateChannel { channel_id, nominal_hash_rate, maximum_target }
 }
 
@@ -190,6 +179,20 @@ async fn update_error(bench: &Bench, channel_id: u32) -> Judged {
     demand(named == channel_id, || format!("it names {named} instead of {channel_id}"))
 }
 
+async fn update_code(bench: &Bench, printable: bool) -> Judged {
+    let (mut peer, _) = standard_miner(bench, 0).await?;
+    peer.send(&update(0x00ff_fffe, HASH_RATE, U256::MAX)).await;
+    let code = peer
+        .await_message("UpdateChannel.Error", |message| match message {
+            MiningServerMessage::UpdateChannelError(error) => {
+                Some(error.error_code.as_bytes().to_vec())
+            }
+            _ => None,
+        })
+        .await?;
+    clean(&code, printable)
+}
+
 async fn unknown_update(bench: &Bench) -> Judged {
     update_error(bench, 0x00ff_fffe).await
 }
@@ -207,8 +210,8 @@ async fn updated_rate(bench: &Bench, rate: f32, accepted: bool) -> Judged {
     still_serves(bench, &mut peer).await
 }
 
-/// Half of a target, roughly: it loses its lowest bits.
-fn half(target: U256) -> U256 {
+/// Half of a target.
+pub(super) fn half(target: U256) -> U256 {
     let mut bytes = target.0;
     let mut carry = 0;
     for byte in bytes.iter_mut().rev() {
@@ -220,16 +223,17 @@ fn half(target: U256) -> U256 {
 async fn harder(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
     let wanted = half(work.channel.targets[0]);
-    followed(&mut peer, work.channel.channel_id, wanted).await
+    match updated(&mut peer, work.channel.channel_id, wanted).await? {
+        Some(set) => demand(set <= wanted, || format!("wanted {wanted:?}, and got {set:?}")),
+        // Where the target is as low as the network's, it cannot be followed.
+        None => Ok(()),
+    }
 }
 
 async fn impossible_update(bench: &Bench) -> Judged {
     let (mut peer, work) = standard_miner(bench, 0).await?;
-    followed(&mut peer, work.channel.channel_id, U256::default()).await
-}
-
-async fn followed(peer: &mut Peer, channel_id: u32, wanted: U256) -> Judged {
-    match updated(peer, channel_id, wanted).await? {
+    let wanted = U256::default();
+    match updated(&mut peer, work.channel.channel_id, wanted).await? {
         Some(set) => demand(set <= wanted, || format!("wanted {wanted:?}, and got {set:?}")),
         None => Ok(()),
     }
@@ -256,41 +260,4 @@ async fn endpoint_changed(bench: &Bench) -> Judged {
     let heard = peer.hear_quietly().await?;
     demand(!heard.closed, || "the server ended the connection".to_owned())?;
     still_serves(bench, &mut peer).await
-}
-
-fn custom(channel_id: u32, prev_hash: U256) -> SetCustomMiningJob<'static> {
-    SetCustomMiningJob {
-        channel_id,
-        request_id: 0xc0de,
-        mining_job_token: B0255::default(),
-        version: 0x2000_0000,
-        prev_hash,
-        min_ntime: 0,
-        nbits: 0,
-        coinbase_tx_version: 2,
-        coinbase_prefix: B0255::default(),
-        coinbase_tx_input_n_sequence: u32::MAX,
-        coinbase_tx_outputs: B064K::default(),
-        coinbase_tx_locktime: 0,
-        merkle_path: Seq0255::default(),
-    }
-}
-
-async fn custom_job(bench: &Bench) -> Judged {
-    let (mut peer, work) = standard_miner(bench, 0).await?;
-    peer.send(&custom(work.channel.channel_id, work.tip.prev_hash)).await;
-    let heard = peer.hear_quietly().await?;
-    without(&heard, "work selection was not agreed on", is_success)
-}
-
-async fn custom_job_answer(bench: &Bench) -> Judged {
-    let (mut peer, work) = standard_miner(bench, 0).await?;
-    peer.send(&custom(work.channel.channel_id, work.tip.prev_hash)).await;
-    let request_id = peer
-        .await_message("SetCustomMiningJob.Error", |message| match message {
-            MiningServerMessage::SetCustomMiningJobError(error) => Some(error.request_id),
-            _ => None,
-        })
-        .await?;
-    demand(request_id == 0xc0de, || format!("its request_id is {request_id}"))
 }

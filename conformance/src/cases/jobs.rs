@@ -2,13 +2,15 @@
 
 use bitcoin::{Transaction, consensus};
 use sv2_wire::{MiningServerMessage, U256};
+use tokio::time::Instant;
 
+use super::channels::{half, update};
 use super::ready;
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
-use crate::mining::{Open, Work, extended_miner, standard_miner};
-use crate::peer::Heard;
-use crate::view::Root;
+use crate::mining::{HASH_RATE, Open, Work, extended_miner, standard_miner};
+use crate::peer::{Event, Heard, Peer};
+use crate::view::{Root, View};
 
 /// How far a tip's `min_ntime` may be from the wall clock, in seconds: consensus refuses blocks of
 /// two hours ahead, and the median of the past lags by about an hour, or by days on a test network.
@@ -41,6 +43,8 @@ cases! { Jobs:
     "MP-23a" Must "5.3.22" "A client that requires standard jobs gets no NewExtendedMiningJob."
         standard_only;
     "MP-23b" Must "5.3.22" "A client that requires standard jobs gets no SetGroupChannel." no_group;
+    "MP-23c" Must "5.3.22"
+        "Nor does it get one when it asks for an extended channel." standard_only_extended;
     "MP-04a" Must "5.1" "Coinbase prefix, extranonce and suffix are one transaction."
         |bench| coinbase(bench, Part::Whole);
     "OV-40a" Must "3.7" "The coinbase of an extended job has no segwit marker, flag and witness."
@@ -51,15 +55,15 @@ cases! { Jobs:
         |bench| coinbase(bench, Part::Input);
     "MP-04c" Must "5.1" "The extranonce lies within the coinbase's input script."
         |bench| coinbase(bench, Part::Extranonce);
-    "MP-04d" Should "5.1" "The coinbase pays someone, and no more than there is."
+    "HY-01a" Should "hygiene" "The coinbase pays someone, and no more than there is."
         |bench| coinbase(bench, Part::Outputs);
-    "MP-65a" Should "field" "The merkle path has at most 20 nodes, as deployed firmware expects."
+    "HY-02a" Should "field" "The merkle path has at most 20 nodes, as deployed firmware expects."
         path;
-    "MP-57a" Should "BIP 320" "The job's version has the top bits 001." version;
+    "HY-03a" Should "BIP 9" "The job's version has the top bits 001." version;
     "MP-67a" Must "5.3.17" "The prev-hash carries a compact target that stands for a target." nbits;
-    "MP-67b" Must "5.3.17" "The tip's min_ntime is not ahead of what consensus allows." min_ntime;
+    "HY-04a" Should "hygiene" "The tip's min_ntime is not ahead of what consensus allows." min_ntime;
     "MP-67c" Should "5.3.17" "Channels of one connection work on one tip." one_tip;
-    "MP-32h" Must "5.3.21" "The channel's target is not 0." target;
+    "HY-05a" Should "hygiene" "The channel's target is not 0." target;
     "DF-06a" Should "field" "Extended jobs allow version rolling, as the reference proxy needs."
         rolling;
 }
@@ -115,16 +119,46 @@ async fn activated(bench: &Bench, extended: bool) -> Judged {
     }
 }
 
-/// Watches two channels for a while.
-async fn never(bench: &Bench, rule: &str) -> Judged {
+/// Watches a standard and an extended channel until each has had a second job.
+async fn never(bench: &Bench, rule: &'static str) -> Judged {
     let (mut peer, _) = standard_miner(bench, 0).await?;
     let identity = &bench.target.user_identity;
     peer.try_open(&Open { request_id: 2, ..Open::extended_by(identity) }).await?.ok();
-    peer.hear(bench.waits().answer / 2).await?;
+    second_jobs(bench, &mut peer, rule).await?;
     match peer.view.breach(rule) {
         Some(how) => Err(Stop::breach(how)),
         None => Ok(()),
     }
+}
+
+/// Asks for harder targets, which may bring jobs, and waits until every channel of the connection
+/// has had a second one, or the rule is broken.
+///
+/// # Errors
+/// [`Stop::Inapplicable`] when the server has no other job in all that time.
+pub(super) async fn second_jobs(bench: &Bench, peer: &mut Peer, rule: &str) -> Judged {
+    peer.hear_quietly().await?;
+    for channel in peer.view.channels.values().cloned().collect::<Vec<_>>() {
+        let target = *channel.targets.last().expect("a channel opens with a target");
+        peer.send(&update(channel.channel_id, HASH_RATE, half(target))).await;
+    }
+    let within = bench.waits().stall;
+    let deadline = Instant::now() + within;
+    let is_done = |view: &View| {
+        view.breach(rule).is_some() || view.channels.values().all(|channel| channel.jobs_sent > 1)
+    };
+    while !is_done(&peer.view) {
+        match peer.receive(deadline.saturating_duration_since(Instant::now())).await {
+            Event::Frame(_) => {}
+            Event::Quiet => {
+                let waited = within.as_secs();
+                let why = format!("no second job comes within {waited} s");
+                return Err(Stop::Inapplicable(why));
+            }
+            other => return Err(Stop::Breach(format!("instead of a second job: {other:?}"))),
+        }
+    }
+    Ok(())
 }
 
 async fn with_standard_jobs(
@@ -144,6 +178,18 @@ async fn standard_only(bench: &Bench) -> Judged {
         matches!(message, MiningServerMessage::NewExtendedMiningJob(_))
     })
     .await
+}
+
+/// What the server makes of the contradiction is its own affair, but for the job.
+async fn standard_only_extended(bench: &Bench) -> Judged {
+    let mut peer = bench.connect().await?;
+    peer.set_up(0b001).await?;
+    peer.send(&Open::extended_by(&bench.target.user_identity).extended(4)).await;
+    let heard = peer.hear(bench.waits().answer).await?;
+    demand(heard.closed || !heard.frames.is_empty(), || "nothing is answered".to_owned())?;
+    super::without(&heard, "the client requires standard jobs", |message| {
+        matches!(message, MiningServerMessage::NewExtendedMiningJob(_))
+    })
 }
 
 async fn no_group(bench: &Bench) -> Judged {

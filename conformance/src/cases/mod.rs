@@ -3,6 +3,7 @@
 mod acknowledging;
 mod channels;
 mod closing;
+mod custom;
 mod extensions;
 mod jobs;
 mod opening;
@@ -13,6 +14,7 @@ mod setup;
 mod shares;
 mod submitting;
 mod targets;
+mod timing;
 mod transport;
 
 use sv2_wire::{FrameHeader, Message, MiningServerMessage, U24};
@@ -33,10 +35,12 @@ pub fn catalogue() -> impl Iterator<Item = &'static Case> {
         channels::CASES,
         closing::CASES,
         jobs::CASES,
+        custom::CASES,
         shares::CASES,
         submitting::CASES,
         targets::CASES,
         extensions::CASES,
+        timing::CASES,
         robustness::CASES,
     ]
     .into_iter()

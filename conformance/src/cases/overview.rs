@@ -4,6 +4,8 @@ use sv2_wire::mining::{SubmitSharesExtended, SubmitSharesStandard};
 use sv2_wire::{B032, B064K, Message, MiningServerMessage, Tlv};
 
 use super::acknowledging::never_accepted;
+use super::jobs::second_jobs;
+use super::shares::submit;
 use super::{frame, is_success, raw_frame, ready, spoilt, still_serves, without};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
@@ -80,8 +82,11 @@ async fn refused_open(bench: &Bench, cut: usize, added: &'static [u8]) -> Judged
     let mut peer = ready(bench).await?;
     let open = Open::standard_by(&bench.target.user_identity).standard();
     peer.send_frame(&spoilt(&open, cut, added)).await;
-    let heard = peer.hear_quietly().await?;
-    without(&heard, "a spoilt request opens a channel", is_success)
+    let heard = peer.hear(bench.waits().answer).await?;
+    without(&heard, "a spoilt request opens a channel", is_success)?;
+    demand(heard.closed || !heard.frames.is_empty(), || {
+        "a spoilt request is passed over in silence".to_owned()
+    })
 }
 
 async fn refused_share(bench: &Bench, cut: usize, added: &'static [u8]) -> Judged {
@@ -138,21 +143,10 @@ fn with_channel_bit(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 async fn addressed(bench: &Bench) -> Judged {
-    let (mut peer, _) = standard_miner(bench, 0).await?;
-    let heard = peer.hear_quietly().await?;
-    let known: Vec<u32> = peer
-        .view
-        .channels
-        .values()
-        .flat_map(|channel| [channel.channel_id, channel.group_channel_id])
-        .collect();
-    for frame in heard.frames.iter().filter(|frame| frame.header.channel_msg) {
-        let id = frame.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        demand(id.is_some_and(|id| known.contains(&id)), || {
-            format!("no channel or group has the id of {}", frame.in_words())
-        })?;
-    }
-    match peer.view.breach("MP-64") {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    submit(bench, &mut peer, work.channel.channel_id, 1, |share| share).await?;
+    second_jobs(bench, &mut peer, "OV-08").await?;
+    match peer.view.breach("OV-08") {
         Some(how) => Err(Stop::breach(how)),
         None => Ok(()),
     }

@@ -10,11 +10,12 @@ use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases, demand};
 use crate::mining::{Share, Want, Work, extended_miner, standard_miner};
 use crate::peer::Peer;
+use crate::view::Root;
 
 /// Version bits that nothing allows to roll: the lowest one and the top three.
 const FIXED_BITS: u32 = 0xe000_0001;
-/// Beyond what any server allows `ntime` to run ahead, in seconds, even where the tip is old.
-const DAYS_AHEAD_SECS: u32 = 1_000_000_000;
+/// Further ahead of the wall clock than the two hours that consensus allows, in seconds.
+const TOO_FAR_AHEAD_SECS: u64 = 3 * 3_600;
 
 cases! { Shares:
     "MP-56a" Must "5.3.14" "A share above the target is refused." too_easy;
@@ -34,16 +35,20 @@ cases! { Shares:
         |bench| refused_ground(bench, too_early);
     "MP-52c" Must "5.3.11" "An ntime of 0 is refused."
         |bench| refused_ground(bench, |share, _| Share { ntime: 0, ..share });
-    "MP-52d" Must "5.3.11" "An ntime of days ahead is refused."
-        |bench| refused_ground(bench, too_late);
-    "MP-57e" Must "BIP 320" "The lowest version bit may not be rolled."
+    "MP-52d" Must "5.3.11" "An ntime of three hours ahead of the clock is refused." too_late;
+    "MP-57e" Must "BIP 323" "The lowest version bit may not be rolled."
         |bench| refused_ground(bench, |share, _| rolled(share, 1));
-    "MP-57f" Must "BIP 320" "The top version bit may not be rolled."
+    "MP-57f" Must "BIP 323" "The top version bit may not be rolled."
         |bench| refused_ground(bench, |share, _| rolled(share, 1 << 31));
-    "MP-57g" Must "BIP 320" "Bit 29 of the version may not be rolled."
+    "MP-57g" Must "BIP 323" "Bit 29 of the version may not be rolled."
         |bench| refused_ground(bench, |share, _| rolled(share, 1 << 29));
-    "MP-57h" Must "BIP 320" "A version of which all fixed bits differ is refused."
+    "MP-57h" Must "BIP 323" "A version of which all fixed bits differ is refused."
         |bench| refused_ground(bench, |share, _| rolled(share, FIXED_BITS));
+    "MP-57i" Must "BIP 323" "Bit 4 of the version may not be rolled."
+        |bench| refused_ground(bench, |share, _| rolled(share, 1 << 4));
+    "MP-57j" Must "BIP 323" "Bit 30 of the version may not be rolled."
+        |bench| refused_ground(bench, |share, _| rolled(share, 1 << 30));
+    "MP-57k" Must "5.3.16" "No version bit may be rolled where the job forbids it." forbidden;
     "MP-51c" Must "5.3.12" "An extranonce of one byte less than granted is refused."
         |bench| length(bench, -1);
     "MP-51d" Must "5.3.12" "An extranonce of one byte more than granted is refused."
@@ -77,8 +82,26 @@ fn too_early(share: Share, work: &Work) -> Share {
     Share { ntime: work.tip.min_ntime.saturating_sub(1), ..share }
 }
 
-fn too_late(share: Share, _: &Work) -> Share {
-    Share { ntime: share.ntime.saturating_add(DAYS_AHEAD_SECS), ..share }
+async fn too_late(bench: &Bench) -> Judged {
+    let (mut peer, work) = standard_miner(bench, 0).await?;
+    let ahead = u32::try_from(bench.unix_secs() + TOO_FAR_AHEAD_SECS)
+        .map_err(|_| Stop::inapplicable("the wall clock is past the year 2106"))?;
+    let share = Share { ntime: ahead, ..work.blank(3) };
+    let share = work.grind(bench, share, Want::Valid).await?;
+    refusal(&mut peer, &share, "the share").await.map(drop)
+}
+
+async fn forbidden(bench: &Bench) -> Judged {
+    let (mut peer, work) = extended_miner(bench, 0).await?;
+    if let Root::Coinbase { version_rolling_allowed: true, .. } = work.job.root {
+        return Err(Stop::inapplicable("the job allows version rolling"));
+    }
+    let share = work.grind(bench, rolled(work.blank(3), 1 << 13), Want::Valid).await?;
+    peer.send(&share.extended()).await;
+    match verdict(&mut peer, &share).await? {
+        Ok(()) => Err(Stop::breach("a share with a rolled bit is accepted")),
+        Err(_) => Ok(()),
+    }
 }
 
 fn rolled(share: Share, bits: u32) -> Share {

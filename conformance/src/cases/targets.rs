@@ -3,7 +3,7 @@
 use sv2_wire::{Message, U256};
 
 use super::acknowledging::{ATTEMPTS, acknowledgement, has_moved, tip_moves, verdict};
-use super::channels::updated;
+use super::channels::{half, updated};
 use crate::bench::Bench;
 use crate::case::{Judged, Stop, cases};
 use crate::mining::{Share, Want, Work, standard_miner};
@@ -12,18 +12,6 @@ use crate::peer::Peer;
 cases! { Shares:
     "MP-81a" Must "5.3.21" "A job that was active before SetTarget keeps its target." old_job;
     "MP-81b" Must "5.3.21" "A job that is sent after SetTarget has the new target." new_job;
-}
-
-/// Half of a target.
-fn half(target: U256) -> U256 {
-    let mut half = target.0;
-    let mut carry = 0;
-    for byte in half.iter_mut().rev() {
-        let low = *byte & 1;
-        *byte = *byte >> 1 | carry << 7;
-        carry = low;
-    }
-    U256(half)
 }
 
 /// Has the server halve the target of a channel at work. The work before, and its target and the

@@ -31,11 +31,6 @@ cases! { Security:
     "SE-15b" Must "4.6" "A payload of one byte is read." |bench| long_payload(bench, 1);
     "SE-16a" Must "4.6" "A plaintext frame within a session ends the connection." plaintext_within;
     "SE-16b" Should "4.6" "A client that ends within a frame is let go." ends_within;
-    "SE-18d" Should "hygiene" "A header that announces 16 MiB ends the connection before they come."
-        oversize;
-    "SE-18e" Should "hygiene"
-        "A client that stops within a frame before setup is disconnected in time."
-        stalled_frame;
 }
 
 /// A SetupConnection of which one bit of the sealed byte `at` is flipped.
@@ -123,19 +118,4 @@ async fn ends_within(bench: &Bench) -> Judged {
     peer.send_raw(&sealed[..sealed.len() - 1], "it, less its last byte").await;
     peer.finish().await;
     peer.await_close(bench.waits().answer, "the client's end within a frame").await
-}
-
-async fn oversize(bench: &Bench) -> Judged {
-    let mut peer = ready(bench).await?;
-    let whole = peer.seal(&raw_frame(0, false, 0x10, &vec![0; 0x00ff_ffff]));
-    let header = if bench.target.plaintext { 6 } else { HEADER_BLOCK_LEN };
-    peer.send_raw(&whole[..header], "its header alone").await;
-    peer.await_close(bench.waits().answer, "a header that announces 16 MiB").await
-}
-
-async fn stalled_frame(bench: &Bench) -> Judged {
-    let mut peer = bench.connect().await?;
-    let sealed = peer.seal(&frame(&setup(0)));
-    peer.send_raw(&sealed[..sealed.len() / 2], "half of it").await;
-    peer.await_close(bench.waits().stall, "it stopped within SetupConnection").await
 }

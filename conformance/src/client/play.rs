@@ -118,8 +118,13 @@ impl Visitor {
 
     /// Refuses SetupConnection for a reason that nobody knows.
     pub(super) async fn refuse_setup(&mut self) {
+        self.refuse_setup_as("not-before-the-next-full-moon").await;
+    }
+
+    /// Refuses SetupConnection with that code.
+    pub(super) async fn refuse_setup_as(&mut self, code: &str) {
         self.watch.stage = Stage::Refused;
-        let error_code = text("not-before-the-next-full-moon");
+        let error_code = text(code);
         self.send(&SetupConnectionError { flags: 0, error_code }).await;
     }
 

@@ -190,7 +190,19 @@ impl Visitor {
     /// [`Stop::Breach`] when it does not within the wait for an answer.
     pub(super) async fn await_close(&mut self, because: &str) -> Judged {
         let within = self.waits().answer;
-        self.receive_raw(1 << 20, within).await;
+        let deadline = Instant::now() + within;
+        while self.decoder.is_some() {
+            match self.receive(deadline.saturating_duration_since(Instant::now())).await {
+                Event::Frame(_) => {}
+                Event::Closed | Event::Quiet => break,
+                // What does not open may still end.
+                Event::Broken(error) => {
+                    self.record.add(&format!("<- a frame that does not open: {error}"));
+                    self.decoder = None;
+                }
+            }
+        }
+        self.receive_raw(1 << 20, deadline.saturating_duration_since(Instant::now())).await;
         demand(self.closed, || {
             format!(
                 "the client kept the connection open for {} ms after {because}",

@@ -90,12 +90,23 @@ pub(super) struct Watch {
     /// Something other than RequestExtensions came after the set-up.
     has_begun: bool,
     last_update: Option<Instant>,
+    updates: usize,
 }
 
 impl Watch {
     /// How a rule was broken, if it was.
     pub(super) fn fault(&self, rule: &str) -> Option<&str> {
         self.faults.iter().find(|(broken, _)| *broken == rule).map(|(_, how)| how.as_str())
+    }
+
+    /// What the client has not sent, so that `rule` could not be broken.
+    pub(super) fn missing(&self, rule: &str) -> Option<&'static str> {
+        match rule {
+            "EX-02" if !self.has_negotiated => Some("no RequestExtensions"),
+            "MP-40" if self.updates < 1 => Some("no UpdateChannel"),
+            "MP-42" if self.updates < 2 => Some("no two UpdateChannels"),
+            _ => None,
+        }
     }
 
     fn blame(&mut self, rule: &'static str, how: impl Into<String>) {
@@ -199,6 +210,7 @@ impl Watch {
 
     fn update(&mut self, channel_id: u32, rate: f32) {
         self.check_rate(rate);
+        self.updates += 1;
         if !self.channels.contains_key(&channel_id) {
             self.blame("MP-40", format!("UpdateChannel is for channel {channel_id}"));
         }

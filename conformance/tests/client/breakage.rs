@@ -19,10 +19,14 @@ pub(crate) enum Breakage {
     ChannelBit,
     TrailingByte,
     AsksOnRefusal,
+    JudgesCodes,
     GivesUp,
     UnknownExtensionFatal,
     ReconnectUnheard,
+    PlainSecondTime,
     LateExtensions,
+    /// Not wrong: it sends nothing that it need not.
+    SaysLittle,
     // Channels and jobs.
     NeverOpens,
     RequestIdReused,

@@ -69,9 +69,11 @@ async fn a_conforming_miner_passes(#[case] is_extended: bool, #[case] skipped: &
 #[case(Breakage::OddFlags, "CL-MP-20a")]
 #[case(Breakage::ChannelBit, "CL-OV-07a")]
 #[case(Breakage::TrailingByte, "CL-OV-16a")]
-#[case(Breakage::AsksOnRefusal, "CL-OV-24a")]
-#[case(Breakage::GivesUp, "CL-OV-23a")]
-#[case(Breakage::GivesUp, "CL-OV-18a")]
+#[case(Breakage::AsksOnRefusal, "CL-HY-07a")]
+#[case(Breakage::JudgesCodes, "CL-OV-24a")]
+#[case(Breakage::GivesUp, "CL-HY-08a")]
+#[case(Breakage::GivesUp, "CL-HY-08b")]
+#[case(Breakage::PlainSecondTime, "CL-OV-18a")]
 #[case(Breakage::GivesUp, "CL-SE-07b")]
 #[case(Breakage::UnknownExtensionFatal, "CL-OV-12a")]
 #[case(Breakage::ReconnectUnheard, "CL-OV-37a")]
@@ -99,7 +101,7 @@ async fn a_conforming_miner_passes(#[case] is_extended: bool, #[case] skipped: &
 #[case(Breakage::RollsFixed, "CL-MP-22a")]
 #[case(Breakage::ShortExtranonce, "CL-MP-51a")]
 #[case(Breakage::Replays, "CL-MP-56a")]
-#[case(Breakage::StopsOnRefusal, "CL-MP-56b")]
+#[case(Breakage::StopsOnRefusal, "CL-OV-23a")]
 #[case(Breakage::StopsUnanswered, "CL-MP-53a")]
 #[tokio::test(start_paused = true)]
 async fn a_broken_miner_is_caught(#[case] breakage: Breakage, #[case] id: &str) {
@@ -108,6 +110,17 @@ async fn a_broken_miner_is_caught(#[case] breakage: Breakage, #[case] id: &str) 
     let is_caught = matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_));
     assert!(is_caught, "{}", lines(outcome));
     assert!(!outcome.record.is_empty(), "it says what was sent and seen");
+}
+
+/// A rule about messages that a client need not send is not kept by sending none.
+#[tokio::test(start_paused = true)]
+async fn what_is_never_sent_is_not_judged() {
+    let ids = ["CL-EX-02a", "CL-MP-40a", "CL-MP-42a"];
+    let outcomes = suite(&ids, true, Some(Breakage::SaysLittle)).await;
+    assert_eq!(outcomes.len(), ids.len());
+    for outcome in outcomes {
+        assert!(matches!(outcome.verdict, Verdict::Skip(_)), "{}", lines(&outcome));
+    }
 }
 
 #[tokio::test(start_paused = true)]

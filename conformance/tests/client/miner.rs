@@ -17,6 +17,8 @@ use crate::breakage::Breakage;
 use crate::work::{Board, Heard};
 
 const SHARE_INTERVAL: Duration = Duration::from_millis(300);
+/// So that more than a second lies between two updates.
+const SHARES_PER_UPDATE: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 const CLOCK_OFF_SECS: u64 = 7_200;
 
@@ -40,8 +42,13 @@ impl Miner {
 
     /// Mines, and connects again whenever its connection ends.
     pub(crate) async fn mine(self) {
-        loop {
-            if let Ok(stream) = self.env.net.connect("server:3333").await {
+        for connection in 1.. {
+            if let Ok(mut stream) = self.env.net.connect("server:3333").await {
+                if self.is(Breakage::PlainSecondTime) && connection > 1 {
+                    let _ = stream.write_all(&[0; FrameHeader::LEN]).await;
+                    sleep(PAUSE).await;
+                    continue;
+                }
                 let _ = self.connection(stream).await;
                 if self.is(Breakage::GivesUp) {
                     return;
@@ -70,7 +77,7 @@ impl Miner {
         let (sealer, opener) = transport.split();
         let decoder = FrameDecoder::new(opener, 1 << 20);
         let board = Board::new(self.clone());
-        Session { miner: self, stream, sealer, decoder, board }.live().await
+        Session { miner: self, stream, sealer, decoder, board, shares: 0 }.live().await
     }
 }
 
@@ -80,6 +87,7 @@ struct Session<'m> {
     sealer: Sealer,
     decoder: FrameDecoder,
     board: Board,
+    shares: u32,
 }
 
 impl Session<'_> {
@@ -137,6 +145,7 @@ impl Session<'_> {
                         self.open().await?;
                     }
                 }
+                Heard::NeverAgain => sleep(Duration::from_secs(3_600)).await,
                 Heard::End => return None,
             }
         }
@@ -167,7 +176,9 @@ impl Session<'_> {
             self.open().await?;
         }
         let requested_extensions = Seq064K::new(&[2]).unwrap();
-        self.send(&RequestExtensions { request_id: 1, requested_extensions }).await?;
+        if !self.miner.is(Breakage::SaysLittle) {
+            self.send(&RequestExtensions { request_id: 1, requested_extensions }).await?;
+        }
         if !late {
             self.open().await?;
         }
@@ -204,6 +215,9 @@ impl Session<'_> {
         let updates = match self.miner.breakage {
             Some(Breakage::UpdatesUnknown) => vec![99],
             Some(Breakage::UpdatesOften) => vec![2, 2],
+            Some(Breakage::SaysLittle) => vec![],
+            // Shares are only sent once there is a channel.
+            _ if self.shares > 0 && self.shares.is_multiple_of(SHARES_PER_UPDATE) => vec![2],
             _ => vec![],
         };
         for channel_id in updates {
@@ -211,6 +225,7 @@ impl Session<'_> {
                 .await?;
         }
         for frame in self.board.shares() {
+            self.shares += 1;
             self.send_frame(frame).await?;
         }
         Some(())

@@ -22,6 +22,7 @@ pub(crate) enum Heard {
     Nothing,
     SetUp,
     Refused,
+    NeverAgain,
     End,
 }
 
@@ -90,7 +91,11 @@ impl Board {
                 self.fixed = success.flags & 1 != 0;
                 return Heard::SetUp;
             }
-            MiningServerMessage::SetupConnectionError(_) => return Heard::Refused,
+            MiningServerMessage::SetupConnectionError(error) => {
+                let is_known = error.error_code.as_bytes() == b"unsupported-protocol";
+                let judges = self.is(Breakage::JudgesCodes) && is_known;
+                return if judges { Heard::NeverAgain } else { Heard::Refused };
+            }
             MiningServerMessage::OpenMiningChannelError(_) => self.refused(),
             MiningServerMessage::OpenStandardMiningChannelSuccess(open) => {
                 (self.channel_id, self.group) = (open.channel_id, open.group_channel_id);

@@ -14,15 +14,17 @@ use std::sync::Arc;
 use conformance::report::{Tally, junit, lines, page};
 use conformance::{
     Case, Selection, SuiteError, Target, Verdict, Waits, catalogue, client_catalogue, judge,
+    rules_page,
 };
 use platform::Env;
 use rstest::rstest;
 
 use crate::breakage::Breakage;
 
-/// What the tests' server cannot be asked: it never requires fixed versions, its shares are worth
-/// less than difficulty 1, and its connections number their channels alike.
-const SKIPPED: [&str; 3] = ["MP-22b", "MP-53c", "MP-56j"];
+/// What the tests' server cannot be asked: it requires no fixed versions and no extension, never
+/// forbids version rolling, its shares are worth less than difficulty 1, and its connections number
+/// their channels alike.
+const SKIPPED: [&str; 5] = ["MP-22b", "MP-53c", "MP-56j", "MP-57k", "EX-04b"];
 
 /// A broken or unbroken server that acknowledges each share, and the environment that leads to it.
 fn bench(breakage: Option<Breakage>) -> (Env, Arc<Target>) {
@@ -76,16 +78,24 @@ async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
 #[case(Breakage::SpeaksFirst, "SE-06b")]
 #[case(Breakage::BytesAfterAct2, "SE-07a")]
 #[case(Breakage::ServesPlaintext, "SE-01a")]
+#[case(Breakage::RefusesPlaintext, "SE-01a")]
 #[case(Breakage::NoHandshakeDeadline, "SE-18b")]
 #[case(Breakage::KeepsUnauthentic, "SE-09e")]
 #[case(Breakage::SuccessUnasked, "OV-30a")]
 #[case(Breakage::ServesBeforeSetup, "OV-30b")]
 #[case(Breakage::AnyVersion, "OV-35a")]
 #[case(Breakage::UsedVersion, "OV-31a")]
-#[case(Breakage::AnyProtocol, "OV-33a")]
+#[case(Breakage::AnyProtocol, "OV-30n")]
 #[case(Breakage::FlagsOneByOne, "OV-34g")]
 #[case(Breakage::FlagsAlways, "OV-34e")]
 #[case(Breakage::ControlCharacters, "OV-26a")]
+#[case(Breakage::ControlCharacters, "OV-26d")]
+#[case(Breakage::ControlCharacters, "OV-26e")]
+#[case(Breakage::SilentOnMalformed, "OV-05c")]
+#[case(Breakage::SilentOnMalformed, "OV-16b")]
+#[case(Breakage::KeepsFirstMessages, "OV-30b")]
+#[case(Breakage::SecondSetupUnheard, "OV-30h")]
+#[case(Breakage::OldBitFatal, "DF-08a")]
 #[case(Breakage::TrailingBytes, "OV-16c")]
 #[case(Breakage::UnknownExtensionFatal, "OV-12a")]
 #[case(Breakage::ChannelBit, "OV-07a")]
@@ -107,6 +117,11 @@ async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
 #[case(Breakage::TipBeforeJob, "MP-61a")]
 #[case(Breakage::TipNamesNoJob, "MP-68a")]
 #[case(Breakage::JobIdReused, "MP-63a")]
+#[case(Breakage::SecondJobReused, "MP-63a")]
+#[case(Breakage::SecondJobUnknown, "MP-64a")]
+#[case(Breakage::GroupTipForStrangers, "MP-68a")]
+#[case(Breakage::SuccessUnaddressed, "OV-08a")]
+#[case(Breakage::ExtendedInSpite, "MP-23c")]
 #[case(Breakage::ExtendedJobForStandard, "MP-23a")]
 #[case(Breakage::WitnessInCoinbase, "OV-40a")]
 #[case(Breakage::LongScript, "MP-15b")]
@@ -115,6 +130,11 @@ async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
 #[case(Breakage::AnyDifficulty, "MP-56a")]
 #[case(Breakage::AnyNtime, "MP-52b")]
 #[case(Breakage::AnyVersionBits, "MP-57e")]
+#[case(Breakage::ReservedBit, "MP-57i")]
+#[case(Breakage::ReservedBit, "MP-57j")]
+#[case(Breakage::RollsForbidden, "MP-57k")]
+#[case(Breakage::DayAhead, "MP-52d")]
+#[case(Breakage::LosesLateAnswers, "MP-56k")]
 #[case(Breakage::AnyExtranonceLength, "MP-51c")]
 #[case(Breakage::CountersGoOn, "MP-54a")]
 #[case(Breakage::AnyKindOfShare, "MP-50b")]
@@ -125,6 +145,9 @@ async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
 #[case(Breakage::FirstTargetForEver, "MP-81b")]
 #[case(Breakage::GrantsAnyExtension, "EX-03a")]
 #[case(Breakage::ExtensionRequestIdLost, "EX-01a")]
+#[case(Breakage::RequiresWhatWasAsked, "EX-03c")]
+#[case(Breakage::RequiresInVain, "EX-04b")]
+#[case(Breakage::LongWorkers, "EX-11c")]
 #[tokio::test(start_paused = true)]
 async fn a_broken_server_is_caught(#[case] breakage: Breakage, #[case] id: &str) {
     is_caught(breakage, id, 1).await;
@@ -163,9 +186,31 @@ async fn a_report_says_what_was_sent_and_seen() {
     let text = lines(&outcomes[0]);
     assert!(text.contains("-> OpenStandardMiningChannel { request_id: 4294967295"), "{text}");
     assert!(text.contains("<- OpenStandardMiningChannelSuccess"), "{text}");
-    let xml = junit("server:3333", &outcomes);
+    let xml = junit("server:3333", &outcomes, false);
     assert!(xml.contains("tests=\"1\" failures=\"1\" skipped=\"0\""), "{xml}");
     assert!(!xml.contains("\"miner.1\""), "quotes are escaped: {xml}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deviation_is_a_failure_where_should_binds() {
+    let (env, target) = bench(Some(Breakage::FullBatchesOnly));
+    let outcomes = [judge(&env, &target, selected(&["DF-07a"])[0]).await];
+    let (lenient, strict) =
+        (junit("server:3333", &outcomes, false), junit("server:3333", &outcomes, true));
+    assert!(lenient.contains("failures=\"0\"") && lenient.contains("<system-out>"), "{lenient}");
+    assert!(strict.contains("failures=\"1\"") && strict.contains("<failure "), "{strict}");
+    for xml in [lenient, strict] {
+        assert!(xml.contains("-&gt; SubmitSharesStandard"), "the record is in it: {xml}");
+    }
+}
+
+/// What is waited for is told in words too.
+#[tokio::test(start_paused = true)]
+async fn frames_before_a_close_are_decoded() {
+    let (env, target) = bench(Some(Breakage::RequiresInVain));
+    let outcome = judge(&env, &target, selected(&["EX-04b"])[0]).await;
+    let text = lines(&outcome);
+    assert!(text.contains("<- OpenStandardMiningChannelSuccess"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,13 +239,23 @@ fn ids_are_unique_and_well_formed() {
         assert!(seen.insert(case.id), "{} stands twice", case.id);
         let id = case.id.strip_prefix("CL-").unwrap_or(case.id);
         let (family, rest) = id.split_once('-').expect("a family and a number");
-        assert!(["OV", "SE", "MP", "EX", "DF"].contains(&family), "{}", case.id);
+        assert!(["OV", "SE", "MP", "EX", "DF", "HY"].contains(&family), "{}", case.id);
         let (number, letter) = rest.split_at(2);
         assert!(number.bytes().all(|digit| digit.is_ascii_digit()), "{}", case.id);
         assert!(matches!(letter.as_bytes(), [b'a'..=b'z']), "{}", case.id);
         assert!(case.sentence.ends_with('.') && !case.sentence.contains('|'), "{}", case.id);
     }
     assert!(catalogue().count() >= 150, "{} cases", seen.len());
+}
+
+#[test]
+fn the_page_shows_the_rules() {
+    let kept = include_str!("../../RULES.md");
+    assert!(
+        kept == rules_page(),
+        "RULES.md is not what the registry makes; make it anew with \
+         `cargo run -p conformance -- list --rules > conformance/RULES.md`"
+    );
 }
 
 #[test]

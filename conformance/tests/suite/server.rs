@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a server that gathers acknowledgements keeps an accepted share waiting.
 const ACK_DELAY: Duration = Duration::from_secs(20);
+/// Answers in one go that a server may lose.
+const LATE_BYTES: usize = 10_000;
 /// Longest payload that is taken.
 const MAX_PAYLOAD: usize = 200_000;
 
@@ -93,8 +95,12 @@ async fn shake_hands(stream: &mut Stream, shared: &Shared) -> Option<(Sealer, Fr
     let mut act_1 = [0; ACT_1_LEN];
     let patience = if shared.is(Breakage::NoHandshakeDeadline) { IDLE } else { PATIENCE };
     timeout(patience, stream.read_exact(&mut act_1)).await.ok()?.ok()?;
-    if shared.is(Breakage::ServesPlaintext) && act_1.starts_with(&[0, 0, 0]) {
+    let in_plaintext = act_1.starts_with(&[0, 0, 0]);
+    if shared.is(Breakage::ServesPlaintext) && in_plaintext {
         stream.write_all(&[0, 0, 1, 6, 0, 0, 2, 0, 0, 0, 0, 0]).await.ok()?;
+    }
+    if shared.is(Breakage::RefusesPlaintext) && in_plaintext {
+        stream.write_all(&[0, 0, 2, 7, 0, 0, 0, 0, 0, 0, 2, b'n', b'o']).await.ok()?;
     }
     let responder = Responder::new(&shared.static_key, &shared.certificate, &mut |out| {
         shared.rng.fill(out);
@@ -160,6 +166,9 @@ impl Connection {
     /// Sends what there is; false when the connection is to end.
     async fn flush(&mut self) -> bool {
         let mut sealed = Vec::new();
+        if self.session.is(Breakage::LosesLateAnswers) && self.session.out.len() > LATE_BYTES {
+            self.session.out.clear();
+        }
         self.sealer.seal_frames(&std::mem::take(&mut self.session.out), &mut sealed);
         self.write.write_all(&sealed).await.is_ok() && !self.session.ended
     }

@@ -12,6 +12,7 @@ use sv2_wire::mining::{
 };
 use sv2_wire::{
     B032, DecodeError, FrameHeader, Message, MiningClientMessage, Seq064K, Str0255, U24, U256,
+    WorkerIdentity,
 };
 
 use crate::breakage::Breakage;
@@ -33,6 +34,10 @@ pub(crate) struct Session {
     pub(crate) ended: bool,
     pub(crate) standard_jobs: bool,
     is_set_up: bool,
+    /// Shares may name workers.
+    names_workers: bool,
+    /// Came before SetupConnection.
+    kept: Vec<(FrameHeader, Vec<u8>)>,
     pub(crate) channels: BTreeMap<u32, Channel>,
     next_id: u32,
     pub(crate) next_job: u32,
@@ -46,6 +51,8 @@ impl Session {
             ended: false,
             standard_jobs: false,
             is_set_up: false,
+            names_workers: false,
+            kept: Vec::new(),
             channels: BTreeMap::new(),
             next_id: 2,
             next_job: 1,
@@ -72,9 +79,23 @@ impl Session {
     }
 
     pub(crate) fn frame(&mut self, header: FrameHeader, payload: &[u8]) {
+        let is_opening = matches!(header.msg_type, 0x10 | 0x13);
         let is_cut_share = header.msg_type == 0x1a && payload.len() == CUT_SHARE_LEN;
         match MiningClientMessage::decode(header, payload) {
-            Ok(decoded) => self.message(decoded.message),
+            Ok(_) if !self.is_set_up && is_opening && self.is(Breakage::KeepsFirstMessages) => {
+                self.kept.push((header, payload.to_vec()));
+            }
+            Ok(decoded) if decoded.wrong_channel_bit && self.is(Breakage::OldBitFatal) => {
+                self.ended = true;
+            }
+            Ok(decoded) => {
+                let is_clean = WorkerIdentity::find(decoded.tlvs).is_ok();
+                match self.names_workers && !is_clean && !self.is(Breakage::LongWorkers) {
+                    true => self.ended = true,
+                    false => self.message(decoded.message),
+                }
+            }
+            Err(_) if is_opening && self.is(Breakage::SilentOnMalformed) => {}
             Err(DecodeError::UnknownExtension { .. })
                 if self.is_set_up && !self.is(Breakage::UnknownExtensionFatal) => {}
             Err(DecodeError::Tail { .. }) if self.is(Breakage::TrailingBytes) => {
@@ -125,7 +146,9 @@ impl Session {
         } else {
             None
         };
-        if self.is_set_up && !self.is(Breakage::ServesBeforeSetup) {
+        if self.is_set_up && self.is(Breakage::SecondSetupUnheard) {
+            // Passed over.
+        } else if self.is_set_up && !self.is(Breakage::ServesBeforeSetup) {
             self.ended = true;
         } else if let Some((flags, code)) = refused {
             let flags = match self.shared.breakage {
@@ -141,6 +164,9 @@ impl Session {
             self.send(&SetupConnectionSuccess { used_version, flags: 0 });
             self.is_set_up = true;
             self.standard_jobs = setup.flags & 1 != 0;
+            for (header, payload) in std::mem::take(&mut self.kept) {
+                self.frame(header, &payload);
+            }
         }
     }
 
@@ -148,13 +174,19 @@ impl Session {
         let all = self.is(Breakage::GrantsAnyExtension);
         let (granted, refused): (Vec<u16>, Vec<u16>) =
             request.requested_extensions.iter().partition(|id| all || [1, 2].contains(id));
+        self.names_workers = granted.contains(&2);
         let lost = self.is(Breakage::ExtensionRequestIdLost);
         let request_id = if lost { 0 } else { request.request_id };
+        let required = match self.shared.breakage {
+            Some(Breakage::RequiresWhatWasAsked) => refused.clone(),
+            Some(Breakage::RequiresInVain) => vec![2],
+            _ => vec![],
+        };
         if granted.is_empty() && !refused.is_empty() {
             self.send(&RequestExtensionsError {
                 request_id,
                 unsupported_extensions: Seq064K::new(&refused).unwrap(),
-                required_extensions: Seq064K::default(),
+                required_extensions: Seq064K::new(&required).unwrap(),
             });
         } else {
             let supported_extensions = Seq064K::new(&granted).unwrap();
@@ -168,6 +200,8 @@ impl Session {
             Some("min-extranonce-size-too-large")
         } else if rolled.is_some() && self.is(Breakage::NoExtended) {
             Some("extended-channel-unsupported")
+        } else if rolled.is_some() && self.standard_jobs && !self.is(Breakage::ExtendedInSpite) {
+            Some("standard-jobs-required")
         } else if max_target < HARDEST {
             Some("max-target-out-of-range")
         } else if !(rate >= 0.0 && rate.is_finite()) {
@@ -221,7 +255,9 @@ impl Session {
     fn update(&mut self, update: &UpdateChannel) {
         let Some(channel) = self.channels.get_mut(&update.channel_id) else {
             if !self.is(Breakage::UpdateUnknownUnheard) {
-                let (channel_id, error_code) = (update.channel_id, text("invalid-channel-id"));
+                let dirty = self.is(Breakage::ControlCharacters);
+                let code = if dirty { "\u{7}" } else { "invalid-channel-id" };
+                let (channel_id, error_code) = (update.channel_id, text(code));
                 self.send(&UpdateChannelError { channel_id, error_code });
             }
             return;
@@ -255,7 +291,8 @@ impl Session {
         if self.is(Breakage::CustomJobGranted) {
             self.send(&SetCustomMiningJobSuccess { channel_id, request_id, job_id: 77 });
         } else {
-            let error_code = text("work-selection-not-agreed");
+            let dirty = self.is(Breakage::ControlCharacters);
+            let error_code = text(if dirty { "\u{7}" } else { "work-selection-not-agreed" });
             self.send(&SetCustomMiningJobError { channel_id, request_id, error_code });
         }
     }

@@ -124,6 +124,10 @@ impl Session {
         if !tip_first {
             self.send(&tip);
         }
+        if self.is(Breakage::GroupTipForStrangers) && self.channels.len() > 1 {
+            // The others were never sent this job.
+            self.send(&SetNewPrevHash { channel_id: 1, ..tip });
+        }
         if again {
             self.job(channel_id, job_id, Some(min_ntime()));
         }
@@ -134,8 +138,15 @@ impl Session {
 
     /// Sends a channel a job to start at once.
     pub(crate) fn next_job_of(&mut self, channel_id: u32) {
-        let job_id = self.next_job;
-        self.next_job += 1;
+        if !self.is(Breakage::SecondJobReused) {
+            self.next_job += 1;
+        }
+        let job_id = self.next_job - 1;
+        if self.is(Breakage::SecondJobUnknown) {
+            let (channel_id, merkle_root) = (999, U256(PREV_HASH));
+            let (min_ntime, version) = (Some(min_ntime()), VERSION);
+            self.send(&NewMiningJob { channel_id, job_id, min_ntime, version, merkle_root });
+        }
         self.job(channel_id, job_id, Some(min_ntime()));
     }
 
@@ -159,7 +170,7 @@ impl Session {
             job_id,
             min_ntime,
             version: VERSION,
-            version_rolling_allowed: true,
+            version_rolling_allowed: !self.is(Breakage::RollsForbidden),
             merkle_path: Seq0255::new(&[SIBLING]).unwrap(),
             coinbase_tx_prefix: B064K::new(&prefix).unwrap(),
             coinbase_tx_suffix: B064K::new(&suffix).unwrap(),
@@ -230,6 +241,7 @@ impl Session {
         let new_submits_accepted_count = if go_on { channel.accepted } else { channel.owed };
         channel.owed = 0;
         let last_sequence_number = channel.last;
+        let channel_id = if self.is(Breakage::SuccessUnaddressed) { 998 } else { channel_id };
         self.send(&SubmitSharesSuccess {
             channel_id,
             last_sequence_number,
@@ -254,12 +266,14 @@ impl Session {
         };
         let of_now = shared.is(Breakage::TargetOfTheMoment);
         let target = if of_now { channel.target } else { *job_target };
-        let latest = u32::try_from(NOW).unwrap() + MAX_AHEAD_SECS;
+        let ahead = if shared.is(Breakage::DayAhead) { 86_400 } else { MAX_AHEAD_SECS };
+        let latest = u32::try_from(NOW).unwrap() + ahead;
         let in_range = (min_ntime()..=latest).contains(&share.ntime);
         if !in_range && !shared.is(Breakage::AnyNtime) {
             return Some("ntime-out-of-range");
         }
-        let fixed_differ = (share.version ^ VERSION) & !ROLLED_BITS != 0;
+        let reserved = if shared.is(Breakage::ReservedBit) { 1 << 4 | 1 << 30 } else { 0 };
+        let fixed_differ = (share.version ^ VERSION) & !(ROLLED_BITS | reserved) != 0;
         if fixed_differ && !shared.is(Breakage::AnyVersionBits) {
             return Some("invalid-non-rollable-version-bit");
         }

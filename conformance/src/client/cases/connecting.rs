@@ -4,7 +4,7 @@ use sv2_wire::common::{ChannelEndpointChanged, Reconnect};
 use sv2_wire::mining::SetTarget;
 use sv2_wire::{FrameHeader, U24};
 
-use super::{over_opening, over_shares, unbroken};
+use super::{over_messages, over_opening, over_shares, unbroken};
 use crate::case::{Case, Judged, Stop, cases, demand};
 use crate::client::counter::{Counter, Credentials};
 use crate::client::visitor::Visitor;
@@ -31,19 +31,23 @@ mod overview {
             |c| over_shares(c, "OV-07");
         "CL-OV-16a" Must "3.4.3" "Messages are whole, and only TLVs follow them."
             |c| over_shares(c, "OV-16");
-        "CL-OV-24a" Must "3.5" "A client that is refused sends nothing more on that connection."
+        "CL-HY-07a" Should "hygiene"
+            "A client that is refused sends nothing more on that connection."
             refused;
-        "CL-OV-23a" Should "3.5" "A client that is refused for an unknown reason comes again."
+        "CL-HY-08a" Should "field" "A client that is refused for an unknown reason comes again."
             comes_again_refused;
-        "CL-OV-12a" Must "3.4" "A message of an unknown extension is ignored." unknown_extension;
+        "CL-OV-24a" Must "3.5" "A client does the same after a refusal, whatever code it has."
+            same_after_any_code;
+        "CL-OV-12a" Must "3.2" "A message of an unknown extension is ignored." unknown_extension;
         "CL-OV-36a" Should "3.6.4" "ChannelEndpointChanged is tolerated." endpoint_changed;
-        "CL-OV-37a" Should "3.6.5" "After Reconnect the client connects again, with a handshake."
-            reconnects;
+        "CL-OV-37a" Should "3.6.5" "After Reconnect the client connects again." reconnects;
+        "CL-OV-18a" Must "3.3" "A connection after Reconnect begins with a handshake."
+            reconnects_in_noise;
         "CL-EX-02a" Must "0x0001" "RequestExtensions comes before all other messages."
-            |c| over_shares(c, "EX-02");
+            |c| over_messages(c, "EX-02");
         "CL-OV-10a" Must "3.2" "Frames that come byte by byte are understood." byte_by_byte;
         "CL-OV-10b" Must "3.2" "Frames that come in one piece are understood." in_one_piece;
-        "CL-OV-18a" Should "field" "A client whose connection ends comes again." comes_again;
+        "CL-HY-08b" Should "field" "A client whose connection ends comes again." comes_again;
     }
 }
 
@@ -145,6 +149,34 @@ async fn reconnects(counter: &Counter) -> Judged {
     // No host and no port mean the same ones.
     visitor.send(&Reconnect { new_host: text(""), new_port: 0 }).await;
     returns(counter, "Reconnect").await
+}
+
+/// The connection that follows Reconnect must begin as the first one did.
+async fn reconnects_in_noise(counter: &Counter) -> Judged {
+    let (mut visitor, _) = counter.miner().await?;
+    visitor.await_share().await?;
+    visitor.send(&Reconnect { new_host: text(""), new_port: 0 }).await;
+    let Some(mut visitor) = counter.visitor_within(counter.waits().arrival).await else {
+        return Err(Stop::inapplicable("the client does not come back after Reconnect"));
+    };
+    visitor.shake_hands(Credentials::Good).await?;
+    visitor.await_setup().await.map(drop)
+}
+
+/// A client that acts on the text of a code is found by codes that others know.
+async fn same_after_any_code(counter: &Counter) -> Judged {
+    let mut returned = Vec::new();
+    for code in ["not-before-the-next-full-moon", "unsupported-protocol"] {
+        let mut visitor = counter.guest().await?;
+        visitor.await_setup().await?;
+        visitor.refuse_setup_as(code).await;
+        drop(visitor);
+        let again = counter.visitor_within(counter.waits().arrival).await;
+        returned.push((code, again.is_some()));
+    }
+    demand(returned[0].1 == returned[1].1, || {
+        format!("whether the client comes back depends on the code: {returned:?}")
+    })
 }
 
 async fn comes_again(counter: &Counter) -> Judged {

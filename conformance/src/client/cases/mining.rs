@@ -4,7 +4,7 @@ use sv2_wire::mining::{CloseChannel, OpenMiningChannelError, SetExtranoncePrefix
 use sv2_wire::{B032, U256};
 
 use super::connecting::still_works;
-use super::{over_opening, over_shares, unbroken};
+use super::{over_messages, over_opening, over_shares, unbroken};
 use crate::case::{Judged, Stop, cases, demand};
 use crate::client::counter::Counter;
 use crate::client::play::{GROUP, Start};
@@ -18,9 +18,9 @@ cases! { Client Channels:
         |c| over_opening(c, "MP-38");
     "CL-MP-37a" Must "5.3.6" "A channel that is refused is not mined on." refused;
     "CL-MP-40a" Must "5.3.7" "UpdateChannel is sent for channels that are open."
-        |c| over_shares(c, "MP-40");
+        |c| over_messages(c, "MP-40");
     "CL-MP-42a" Should "5.3.7" "UpdateChannel is sent once a second at most."
-        |c| over_shares(c, "MP-42");
+        |c| over_messages(c, "MP-42");
     "CL-MP-43a" Must "5.3.9" "Nothing is sent for a channel that was closed." closed;
     "CL-MP-61a" Must "5.3.15" "No share is sent before the first SetNewPrevHash." before_tip;
     "CL-MP-62a" Should "5.3.15" "A job with min_ntime is begun at once." begins_now;

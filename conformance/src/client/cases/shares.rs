@@ -22,7 +22,7 @@ cases! { Client Shares:
     "CL-MP-51a" Must "5.3.12" "The extranonce has the length that was granted."
         |c| over_shares(c, "MP-51");
     "CL-MP-56a" Should "5.3.11" "No share is sent twice." |c| over_shares(c, "MP-56");
-    "CL-MP-56b" Must "3.5" "A share that is refused for an unknown reason changes nothing."
+    "CL-OV-23a" Must "3.5" "A share that is refused for an unknown reason changes nothing."
         goes_on_after_refusals;
     "CL-MP-53a" Must "5.3.13" "Shares go on while answers are gathered." goes_on_unanswered;
 }
