@@ -9,6 +9,9 @@
 
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
+use bitcoin::secp256k1::SecretKey;
+use bitcoin::secp256k1::ellswift::{ElligatorSwift, ElligatorSwiftParty};
 use noise_sv2::NoiseEngine;
 use rand::{CryptoRng, RngCore};
 use serde_json::{Value, json};
@@ -164,6 +167,81 @@ fn both_implementations_write_the_handshakes_of_the_vectors() {
     });
     let kept: Value = serde_json::from_str(include_str!("../vectors/handshakes.json")).unwrap();
     assert_eq!(kept, made, "{made:#}");
+}
+
+/// The running hash and the chaining key, step by step, from the secrets and what was sent.
+#[test]
+fn transcripts_lead_to_the_keys() {
+    let kept: Vec<Value> =
+        serde_json::from_str(include_str!("../vectors/transcripts.json")).unwrap();
+    let sent: Value = serde_json::from_str(include_str!("../vectors/handshakes.json")).unwrap();
+    assert_eq!(kept.len(), 2);
+    for (kept, sent) in kept.iter().zip(sent["handshakes"].as_array().unwrap()) {
+        let part =
+            |from: &Value, key: &str| const_hex::decode(from[key].as_str().unwrap()).unwrap();
+        let (act_1, act_2) = (part(sent, "act_1"), part(sent, "act_2"));
+        let made = transcript(&act_1, &act_2, &part(kept, "server_static"));
+        let steps = kept["steps"].as_array().unwrap();
+        assert_eq!(steps.len(), made.steps.len());
+        for (step, (after, h, ck)) in steps.iter().zip(made.steps) {
+            assert_eq!(step["after"], after);
+            assert_eq!((part(step, "h"), part(step, "ck")), (h.to_vec(), ck.to_vec()), "{after}");
+        }
+        let keys = [part(kept, "key_of_initiator"), part(kept, "key_of_responder")];
+        assert_eq!(made.keys.map(|key| key.to_vec()), keys);
+    }
+}
+
+struct Transcript {
+    steps: Vec<(&'static str, [u8; 32], [u8; 32])>,
+    keys: [[u8; 32]; 2],
+}
+
+/// What the initiator computes; ciphertexts are taken as they came.
+fn transcript(act_1: &[u8], act_2: &[u8], server_static: &[u8]) -> Transcript {
+    let hash = |parts: &[&[u8]]| sha256::Hash::hash(&parts.concat()).to_byte_array();
+    let mix_key = |ck: &[u8], theirs: &[u8]| hkdf(ck, &shared_secret(act_1, theirs))[0];
+    let mut steps = Vec::new();
+    let mut ck = hash(&[b"Noise_NX_Secp256k1+EllSwift_ChaChaPoly_SHA256"]);
+    let mut h = hash(&[&ck]);
+    steps.push(("prologue", h, ck));
+    h = hash(&[&hash(&[&h, act_1])]);
+    steps.push(("act 1", h, ck));
+    let (ephemeral, sealed) = act_2.split_at(64);
+    let (sealed_static, sealed_certificate) = sealed.split_at(80);
+    h = hash(&[&h, ephemeral]);
+    steps.push(("e", h, ck));
+    ck = mix_key(&ck, ephemeral);
+    steps.push(("ee", h, ck));
+    h = hash(&[&h, sealed_static]);
+    steps.push(("s", h, ck));
+    ck = mix_key(&ck, server_static);
+    steps.push(("es", h, ck));
+    h = hash(&[&h, sealed_certificate]);
+    steps.push(("certificate", h, ck));
+    Transcript { steps, keys: hkdf(&ck, &[]) }
+}
+
+/// BIP 324's, of the initiator's ephemeral key and one of the responder's.
+fn shared_secret(ours: &[u8], theirs: &[u8]) -> [u8; 32] {
+    let [ours, theirs] =
+        [ours, theirs].map(|key| ElligatorSwift::from_array(key.try_into().unwrap()));
+    let secret = SecretKey::from_slice(&INITIATOR_EPHEMERAL).unwrap();
+    let party = ElligatorSwiftParty::A;
+    ElligatorSwift::shared_secret(ours, theirs, secret, party, None).to_secret_bytes()
+}
+
+/// RFC 5869 without info, two outputs.
+fn hkdf(salt: &[u8], secret: &[u8]) -> [[u8; 32]; 2] {
+    let hmac = |key: &[u8], parts: &[&[u8]]| {
+        let mut engine = HmacEngine::<sha256::Hash>::new(key);
+        engine.input(&parts.concat());
+        Hmac::from_engine(engine).to_byte_array()
+    };
+    let key = hmac(salt, &[secret]);
+    let first = hmac(&key, &[&[1]]);
+    let second = hmac(&key, &[&first, &[2]]);
+    [first, second]
 }
 
 /// The certificates of both are of one authority over one key for one time, and hold for that only.

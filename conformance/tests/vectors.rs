@@ -44,6 +44,10 @@ fn keys_read_and_print() {
         assert_eq!(key.0.serialize()[..], bytes(text(vector, "raw"))[..]);
         assert_eq!(key.to_string(), text(vector, "text"));
     }
+    for vector in vectors["refused"].as_array().unwrap() {
+        let read = text(vector, "text").parse::<AuthorityPublicKey>();
+        assert!(read.is_err(), "{}: {read:?}", text(vector, "why"));
+    }
 }
 
 #[test]
@@ -133,34 +137,51 @@ fn targets_have_their_difficulty() {
     }
 }
 
-/// Our prefix and suffix are what the reference implementation strips a whole coinbase to.
+/// Ours builds what the vector lays out, and the reference implementation strips it to the same.
 #[test]
-fn coinbases_are_split_as_they_strip_them() {
-    let template = Template {
+fn coinbases_are_split_and_stripped() {
+    for vector in vectors(include_str!("../vectors/coinbases.json")) {
+        let coinbase = Coinbase::build(&template(&vector), &spec(&vector)).unwrap();
+        let extranonce: [u8; EXTRANONCE_BYTES] =
+            bytes(text(&vector, "extranonce")).try_into().unwrap();
+        let [prefix, suffix] = ["prefix", "suffix"].map(|key| bytes(text(&vector, key)));
+        assert_eq!((coinbase.prefix(), coinbase.suffix()), (&prefix[..], &suffix[..]), "{vector}");
+        let parts = ["whole_prefix", "whole_suffix"].map(|key| bytes(text(&vector, key)));
+        let whole = [&parts[0][..], &extranonce, &parts[1]].concat();
+        assert_eq!(coinbase.transaction(&extranonce), whole, "{vector}");
+        let theirs = channels_sv2::bip141::try_strip_bip141(&parts[0], &parts[1]).unwrap();
+        let stripped = vector["commitment"].as_str().map(|_| (prefix, suffix));
+        assert_eq!(theirs, stripped, "{vector}");
+        let transaction: Transaction = deserialize(&whole).unwrap();
+        let expected: Txid = text(&vector, "txid").parse().unwrap();
+        assert_eq!(transaction.compute_txid(), expected);
+        assert_eq!(coinbase.txid(&extranonce), expected.to_byte_array());
+    }
+}
+
+fn spec(vector: &Value) -> CoinbaseSpec {
+    let payouts = vector["payouts"].as_array().unwrap().iter();
+    let payouts = payouts.map(|payee| PayoutOutput {
+        script_pubkey: ScriptBuf::from_bytes(bytes(text(payee, "script"))),
+        parts: number(payee, "parts"),
+    });
+    CoinbaseSpec { tag: bytes(text(vector, "tag")), payouts: payouts.collect() }
+}
+
+fn template(vector: &Value) -> Template {
+    Template {
         template_id: TemplateId(1),
         source: "vector".to_owned(),
         observed_at_ms: 0,
-        height: 840_000,
+        height: number(vector, "height"),
         prev_hash: BlockHash::from_byte_array([3; 32]),
         version: 0x2000_0000,
         bits: CompactTarget::from_consensus(0x1703_4219),
         curtime: 1_713_571_767,
         mintime: 1_713_571_000,
-        coinbase_value: 312_500_000,
+        coinbase_value: vector["value"].as_u64().unwrap(),
         transactions: Vec::new(),
-        witness_commitment: Some([&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], &[7; 32][..]].concat()),
+        witness_commitment: vector["commitment"].as_str().map(bytes),
         mempool_tx: None,
-    };
-    let script_pubkey = ScriptBuf::from_bytes(vec![0x51]);
-    let payouts = vec![PayoutOutput { script_pubkey, parts: 1 }];
-    let spec = CoinbaseSpec { tag: b"/vector/".to_vec(), payouts };
-    let coinbase = Coinbase::build(&template, &spec).unwrap();
-    let extranonce = [0xab; EXTRANONCE_BYTES];
-    let whole = coinbase.transaction(&extranonce);
-    let at = whole.windows(EXTRANONCE_BYTES).position(|bytes| bytes == extranonce).unwrap();
-    let (prefix, suffix) = (&whole[..at], &whole[at + EXTRANONCE_BYTES..]);
-    let theirs = channels_sv2::bip141::try_strip_bip141(prefix, suffix).unwrap();
-    assert_eq!(theirs, Some((coinbase.prefix().to_vec(), coinbase.suffix().to_vec())));
-    let transaction: Transaction = deserialize(&whole).unwrap();
-    assert_eq!(coinbase.txid(&extranonce), transaction.compute_txid().to_byte_array());
+    }
 }
