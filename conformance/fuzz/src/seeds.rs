@@ -1,5 +1,6 @@
 //! Inputs to begin with.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bitcoin::consensus::serialize;
@@ -298,7 +299,21 @@ pub(crate) fn segments() -> Vec<Vec<u8>> {
     vec![log, torn]
 }
 
-/// What the embedded node answers.
+/// The largest template of each story that a real node told, alone.
+fn recorded_templates() -> Vec<Vec<u8>> {
+    let template_of = |line: &[u8]| {
+        let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+        (line["method"] == "getblocktemplate").then(|| line["result"].to_string().into_bytes())
+    };
+    let largest = |story: Vec<u8>| {
+        story.split(|byte| *byte == b'\n').filter_map(template_of).max_by_key(Vec::len)
+    };
+    let stories = files("scenarios/cassettes", ".ndjson").into_iter();
+    let different: BTreeSet<Vec<u8>> = stories.filter_map(largest).collect();
+    different.into_iter().collect()
+}
+
+/// What the embedded node answers, and what real ones did.
 pub(crate) fn block_templates() -> Vec<Vec<u8>> {
     let mut node = EmbeddedNode::new(1_790_000_000);
     let node: &mut dyn Node = &mut node;
@@ -309,7 +324,7 @@ pub(crate) fn block_templates() -> Vec<Vec<u8>> {
     let wrapped = format!(
         r#"{{"template_id":1,"source":"n","network":"regtest","observed_at_ms":1,"mempool_tx":0,"template":{result}}}"#
     );
-    vec![result.into_bytes(), wrapped.into_bytes()]
+    [vec![result.into_bytes(), wrapped.into_bytes()], recorded_templates()].concat()
 }
 
 /// What pools, and nodes behind a template source, answer.
@@ -339,8 +354,22 @@ fn files(folder: &str, extension: &str) -> Vec<Vec<u8>> {
 
 /// Every scenario.
 pub(crate) fn scenarios() -> Vec<Vec<u8>> {
-    let families =
-        ["crash", "forward", "modes", "prevhash", "profiles", "reorg", "shares", "smoke"];
+    let families = [
+        "auth",
+        "bugs",
+        "crash",
+        "forward",
+        "lifecycle",
+        "limits",
+        "modes",
+        "prevhash",
+        "profiles",
+        "reorg",
+        "shares",
+        "smoke",
+        "soak",
+        "templates",
+    ];
     families.iter().flat_map(|family| files(&format!("scenarios/{family}"), ".toml")).collect()
 }
 
