@@ -105,6 +105,21 @@ fn the_gateway_breaks_no_rule(
     holds(name, &visited(config, judge), meant);
 }
 
+/// The documents tell as many settings as are judged, and each deviation that is meant.
+#[test]
+fn the_documents_name_the_settings() {
+    // The rows of the table above, and one more below.
+    let settings = include_str!("main.rs").matches("\n#[case(\"").count() + 1;
+    assert_eq!(settings, 9, "the documents say nine");
+    for text in [include_str!("../../README.md"), include_str!("../../../CHANGELOG.md")] {
+        assert!(text.contains("under nine settings"), "{}", &text[..80]);
+    }
+    let differences = include_str!("../../DIFFERENCES.md");
+    for (id, _) in [REPLAYS, NARROW_MASK, NO_ROLLING, STRICT_NTIME, NO_EXTENDED] {
+        assert!(differences.contains(&format!("| {id} |")), "{id}");
+    }
+}
+
 /// On regtest every other hash is a block, and no share may be harder than that.
 #[test]
 fn the_gateway_breaks_no_rule_where_targets_have_room() {
