@@ -9,6 +9,7 @@ mod session;
 mod work;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use conformance::report::{Tally, junit, lines, page};
@@ -70,113 +71,126 @@ async fn a_conforming_server_passes_that_acknowledges(#[case] batch: u32) {
     assert!(Tally::of(&outcomes).is_conforming(true));
 }
 
-#[rstest]
-#[case(Breakage::WrongAuthority, "SE-11a")]
-#[case(Breakage::ExpiredCertificate, "SE-13a")]
-#[case(Breakage::FreshCertificate, "SE-13b")]
-#[case(Breakage::CertificateVersion, "SE-12a")]
-#[case(Breakage::SpeaksFirst, "SE-06b")]
-#[case(Breakage::BytesAfterAct2, "SE-07a")]
-#[case(Breakage::ServesPlaintext, "SE-01a")]
-#[case(Breakage::RefusesPlaintext, "SE-01a")]
-#[case(Breakage::NoHandshakeDeadline, "SE-18b")]
-#[case(Breakage::KeepsUnauthentic, "SE-09e")]
-#[case(Breakage::SuccessUnasked, "OV-30a")]
-#[case(Breakage::ServesBeforeSetup, "OV-30b")]
-#[case(Breakage::AnyVersion, "OV-35a")]
-#[case(Breakage::UsedVersion, "OV-31a")]
-#[case(Breakage::AnyProtocol, "OV-30n")]
-#[case(Breakage::FlagsOneByOne, "OV-34g")]
-#[case(Breakage::FlagsAlways, "OV-34e")]
-#[case(Breakage::ControlCharacters, "OV-26a")]
-#[case(Breakage::ControlCharacters, "OV-26d")]
-#[case(Breakage::ControlCharacters, "OV-26e")]
-#[case(Breakage::SilentOnMalformed, "OV-05c")]
-#[case(Breakage::SilentOnMalformed, "OV-16b")]
-#[case(Breakage::KeepsFirstMessages, "OV-30b")]
-#[case(Breakage::SecondSetupUnheard, "OV-30h")]
-#[case(Breakage::OldBitFatal, "DF-08a")]
-#[case(Breakage::TrailingBytes, "OV-16c")]
-#[case(Breakage::UnknownExtensionFatal, "OV-12a")]
-#[case(Breakage::ChannelBit, "OV-07a")]
-#[case(Breakage::WholeReadsOnly, "OV-10a")]
-#[case(Breakage::RequestIdLost, "MP-31b")]
-#[case(Breakage::ChannelIdReused, "MP-11a")]
-#[case(Breakage::GroupIsChannel, "MP-12a")]
-#[case(Breakage::PrefixReused, "MP-02a")]
-#[case(Breakage::TargetAboveMax, "MP-32b")]
-#[case(Breakage::ExtranonceTooSmall, "MP-36b")]
-#[case(Breakage::NoExtended, "MP-10b")]
-#[case(Breakage::ZeroHashRateFatal, "MP-38a")]
-#[case(Breakage::UpdateUnheard, "MP-41a")]
-#[case(Breakage::UpdateUnknownUnheard, "MP-40b")]
-#[case(Breakage::CloseUnheard, "MP-43a")]
-#[case(Breakage::GroupCloseUnheard, "MP-43d")]
-#[case(Breakage::CustomJobGranted, "MP-71a")]
-#[case(Breakage::FirstJobNotFuture, "MP-61a")]
-#[case(Breakage::TipBeforeJob, "MP-61a")]
-#[case(Breakage::TipNamesNoJob, "MP-68a")]
-#[case(Breakage::JobIdReused, "MP-63a")]
-#[case(Breakage::SecondJobReused, "MP-63a")]
-#[case(Breakage::SecondJobUnknown, "MP-64a")]
-#[case(Breakage::GroupTipForStrangers, "MP-68a")]
-#[case(Breakage::SuccessUnaddressed, "OV-08a")]
-#[case(Breakage::ExtendedInSpite, "MP-23c")]
-#[case(Breakage::ExtendedJobForStandard, "MP-23a")]
-#[case(Breakage::WitnessInCoinbase, "OV-40a")]
-#[case(Breakage::LongScript, "MP-15b")]
-#[case(Breakage::SequenceNumberLost, "MP-56f")]
-#[case(Breakage::Duplicates, "MP-56d")]
-#[case(Breakage::AnyDifficulty, "MP-56a")]
-#[case(Breakage::AnyNtime, "MP-52b")]
-#[case(Breakage::AnyVersionBits, "MP-57e")]
-#[case(Breakage::ReservedBit, "MP-57i")]
-#[case(Breakage::ReservedBit, "MP-57j")]
-#[case(Breakage::RollsForbidden, "MP-57k")]
-#[case(Breakage::DayAhead, "MP-52d")]
-#[case(Breakage::LosesLateAnswers, "MP-56k")]
-#[case(Breakage::AnyExtranonceLength, "MP-51c")]
-#[case(Breakage::CountersGoOn, "MP-54a")]
-#[case(Breakage::AnyKindOfShare, "MP-50b")]
-#[case(Breakage::AnyKindOfShare, "MP-51f")]
-#[case(Breakage::CutShares, "OV-05e")]
-#[case(Breakage::FullBatchesOnly, "DF-07a")]
-#[case(Breakage::TargetOfTheMoment, "MP-81a")]
-#[case(Breakage::FirstTargetForEver, "MP-81b")]
-#[case(Breakage::GrantsAnyExtension, "EX-03a")]
-#[case(Breakage::ExtensionRequestIdLost, "EX-01a")]
-#[case(Breakage::RequiresWhatWasAsked, "EX-03c")]
-#[case(Breakage::RequiresInVain, "EX-04b")]
-#[case(Breakage::LongWorkers, "EX-11c")]
-#[tokio::test(start_paused = true)]
-async fn a_broken_server_is_caught(#[case] breakage: Breakage, #[case] id: &str) {
-    is_caught(breakage, id, 1).await;
-}
+/// Every way to be broken, a case that has to catch it, and how many shares the server gathers for
+/// an acknowledgement.
+const CAUGHT: &[(Breakage, &str, u32)] = &[
+    (Breakage::WrongAuthority, "SE-11a", 1),
+    (Breakage::ExpiredCertificate, "SE-13a", 1),
+    (Breakage::FreshCertificate, "SE-13b", 1),
+    (Breakage::CertificateVersion, "SE-12a", 1),
+    (Breakage::SpeaksFirst, "SE-06b", 1),
+    (Breakage::BytesAfterAct2, "SE-07a", 1),
+    (Breakage::ServesPlaintext, "SE-01a", 1),
+    (Breakage::RefusesPlaintext, "SE-01a", 1),
+    (Breakage::NoHandshakeDeadline, "SE-18b", 1),
+    (Breakage::KeepsUnauthentic, "SE-09e", 1),
+    (Breakage::SuccessUnasked, "OV-30a", 1),
+    (Breakage::ServesBeforeSetup, "OV-30b", 1),
+    (Breakage::AnyVersion, "OV-35a", 1),
+    (Breakage::UsedVersion, "OV-31a", 1),
+    (Breakage::AnyProtocol, "OV-30n", 1),
+    (Breakage::FlagsOneByOne, "OV-34g", 1),
+    (Breakage::FlagsAlways, "OV-34e", 1),
+    (Breakage::ControlCharacters, "OV-26a", 1),
+    (Breakage::ControlCharacters, "OV-26d", 1),
+    (Breakage::ControlCharacters, "OV-26e", 1),
+    (Breakage::SilentOnMalformed, "OV-05c", 1),
+    (Breakage::SilentOnMalformed, "OV-16b", 1),
+    (Breakage::KeepsFirstMessages, "OV-30b", 1),
+    (Breakage::SecondSetupUnheard, "OV-30h", 1),
+    (Breakage::OldBitFatal, "DF-08a", 1),
+    (Breakage::TrailingBytes, "OV-16c", 1),
+    (Breakage::UnknownExtensionFatal, "OV-12a", 1),
+    (Breakage::ChannelBit, "OV-07a", 1),
+    (Breakage::WholeReadsOnly, "OV-10a", 1),
+    (Breakage::RequestIdLost, "MP-31b", 1),
+    (Breakage::ChannelIdReused, "MP-11a", 1),
+    (Breakage::GroupIsChannel, "MP-12a", 1),
+    (Breakage::PrefixReused, "MP-02a", 1),
+    (Breakage::TargetAboveMax, "MP-32b", 1),
+    (Breakage::ExtranonceTooSmall, "MP-36b", 1),
+    (Breakage::NoExtended, "MP-10b", 1),
+    (Breakage::ZeroHashRateFatal, "MP-38a", 1),
+    (Breakage::UpdateUnheard, "MP-41a", 1),
+    (Breakage::UpdateUnknownUnheard, "MP-40b", 1),
+    (Breakage::CloseUnheard, "MP-43a", 1),
+    (Breakage::GroupCloseUnheard, "MP-43d", 1),
+    (Breakage::CustomJobGranted, "MP-71a", 1),
+    (Breakage::FirstJobNotFuture, "MP-61a", 1),
+    (Breakage::TipBeforeJob, "MP-61a", 1),
+    (Breakage::TipNamesNoJob, "MP-68a", 1),
+    (Breakage::JobIdReused, "MP-63a", 1),
+    (Breakage::SecondJobReused, "MP-63a", 1),
+    (Breakage::SecondJobUnknown, "MP-64a", 1),
+    (Breakage::GroupTipForStrangers, "MP-68a", 1),
+    (Breakage::SuccessUnaddressed, "OV-08a", 1),
+    (Breakage::ExtendedInSpite, "MP-23c", 1),
+    (Breakage::ExtendedJobForStandard, "MP-23a", 1),
+    (Breakage::WitnessInCoinbase, "OV-40a", 1),
+    (Breakage::LongScript, "MP-15b", 1),
+    (Breakage::SequenceNumberLost, "MP-56f", 1),
+    (Breakage::Duplicates, "MP-56d", 1),
+    (Breakage::AnyDifficulty, "MP-56a", 1),
+    (Breakage::AnyNtime, "MP-52b", 1),
+    (Breakage::AnyVersionBits, "MP-57e", 1),
+    (Breakage::ReservedBit, "MP-57i", 1),
+    (Breakage::ReservedBit, "MP-57j", 1),
+    (Breakage::RollsForbidden, "MP-57k", 1),
+    (Breakage::DayAhead, "MP-52d", 1),
+    (Breakage::LosesLateAnswers, "MP-56k", 1),
+    (Breakage::AnyExtranonceLength, "MP-51c", 1),
+    (Breakage::CountersGoOn, "MP-54a", 1),
+    (Breakage::AnyKindOfShare, "MP-50b", 1),
+    (Breakage::AnyKindOfShare, "MP-51f", 1),
+    (Breakage::CutShares, "OV-05e", 1),
+    (Breakage::FullBatchesOnly, "DF-07a", 1),
+    (Breakage::TargetOfTheMoment, "MP-81a", 1),
+    (Breakage::FirstTargetForEver, "MP-81b", 1),
+    (Breakage::GrantsAnyExtension, "EX-03a", 1),
+    (Breakage::ExtensionRequestIdLost, "EX-01a", 1),
+    (Breakage::RequiresWhatWasAsked, "EX-03c", 1),
+    (Breakage::RequiresInVain, "EX-04b", 1),
+    (Breakage::LongWorkers, "EX-11c", 1),
+    // A server that acknowledges nothing at once is not taken for one that accepts nothing.
+    (Breakage::TrailingBytes, "OV-16c", 10),
+    (Breakage::CutShares, "OV-05e", 10),
+    (Breakage::CloseUnheard, "MP-43a", 10),
+    (Breakage::GroupCloseUnheard, "MP-43d", 10),
+    (Breakage::AnyKindOfShare, "MP-50b", 10),
+    (Breakage::AnyKindOfShare, "MP-51f", 10),
+    (Breakage::CountersGoOn, "MP-54a", 10),
+    (Breakage::Duplicates, "MP-56d", 10),
+    (Breakage::TargetOfTheMoment, "MP-81a", 10),
+    (Breakage::FirstTargetForEver, "MP-81b", 10),
+];
 
-/// A server that acknowledges nothing at once is not taken for one that accepts nothing.
-#[rstest]
-#[case(Breakage::TrailingBytes, "OV-16c")]
-#[case(Breakage::CutShares, "OV-05e")]
-#[case(Breakage::CloseUnheard, "MP-43a")]
-#[case(Breakage::GroupCloseUnheard, "MP-43d")]
-#[case(Breakage::AnyKindOfShare, "MP-50b")]
-#[case(Breakage::AnyKindOfShare, "MP-51f")]
-#[case(Breakage::CountersGoOn, "MP-54a")]
-#[case(Breakage::Duplicates, "MP-56d")]
-#[case(Breakage::TargetOfTheMoment, "MP-81a")]
-#[case(Breakage::FirstTargetForEver, "MP-81b")]
+/// Each is caught by its case, and by no other of the section but those that are kept with it.
 #[tokio::test(start_paused = true)]
-async fn a_broken_server_is_caught_that_gathers(#[case] breakage: Breakage, #[case] id: &str) {
-    is_caught(breakage, id, 10).await;
-}
-
-async fn is_caught(breakage: Breakage, id: &str, batch: u32) {
-    let (env, target) = gathering_bench(Some(breakage), batch);
-    let [case] = selected(&[id])[..] else { panic!("{id} names one case") };
-    let outcome = judge(&env, &target, case).await;
-    let is_caught = matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_));
-    assert!(is_caught, "{}", lines(&outcome));
-    assert!(!outcome.record.is_empty(), "it says what was sent and seen");
+async fn each_broken_server_is_caught() {
+    let mut page = String::new();
+    for (breakage, id, batch) in CAUGHT {
+        let (env, target) = gathering_bench(Some(*breakage), *batch);
+        let section = selected(&[id])[0].section;
+        let cases = Selection { sections: vec![section], ids: Vec::new() }.cases();
+        let mut caught = Vec::new();
+        for case in cases {
+            let outcome = judge(&env, &target, case).await;
+            if matches!(outcome.verdict, Verdict::Fail(_) | Verdict::Deviation(_)) {
+                assert!(!outcome.record.is_empty(), "{id} says what was sent and seen");
+                caught.push(case.id);
+            }
+        }
+        assert!(caught.contains(id), "{breakage:?} is caught by {caught:?}, not by {id}");
+        let (section, caught) = (section.as_str(), caught.join(" "));
+        writeln!(page, "{breakage:?}, {batch} at a time, {section}: {caught}").unwrap();
+    }
+    insta::with_settings!({
+        snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/conformance"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true
+    }, {
+        insta::assert_snapshot!("breakages", page);
+    });
 }
 
 #[tokio::test(start_paused = true)]
