@@ -151,6 +151,39 @@ const CAUGHT: &[(Breakage, &str, u32)] = &[
     (Breakage::RequiresWhatWasAsked, "EX-03c", 1),
     (Breakage::RequiresInVain, "EX-04b", 1),
     (Breakage::LongWorkers, "EX-11c", 1),
+    (Breakage::FixedEphemeral, "SE-07b", 1),
+    (Breakage::FixedEphemeral, "SE-07c", 1),
+    (Breakage::NoPatience, "MP-33a", 1),
+    (Breakage::NoDeadline, "SE-18c", 1),
+    (Breakage::NoDeadline, "MP-33b", 1),
+    (Breakage::FlagsUntold, "OV-34a", 1),
+    (Breakage::FlagsVary, "OV-34d", 1),
+    (Breakage::FlagsDishonest, "OV-34c", 1),
+    (Breakage::UndefinedFlags, "MP-22a", 1),
+    (Breakage::FixedVersionFlag, "MP-21a", 1),
+    (Breakage::FixedVersionFlag, "MP-22b", 1),
+    (Breakage::OtherProtocolsUnheard, "OV-30o", 1),
+    (Breakage::OtherProtocolsUnheard, "OV-30p", 1),
+    (Breakage::AnonymousRefused, "DF-02a", 1),
+    (Breakage::AnonymousRefused, "DF-02b", 1),
+    (Breakage::LongTextsRefused, "OV-31d", 1),
+    (Breakage::ExtensionUnasked, "OV-14a", 1),
+    (Breakage::UnknownTlvFatal, "EX-11a", 1),
+    (Breakage::UnknownTlvFatal, "EX-11b", 1),
+    (Breakage::GroupsStandardJobs, "MP-23b", 1),
+    (Breakage::EmptyPrefix, "MP-02d", 1),
+    (Breakage::RefusesGood, "MP-50a", 1),
+    (Breakage::RefusesGood, "MP-51a", 1),
+    (Breakage::RefusesGood, "MP-53e", 1),
+    (Breakage::LastMissing, "MP-53a", 1),
+    (Breakage::CountsDouble, "MP-53b", 1),
+    (Breakage::NumbersMustRise, "MP-55a", 1),
+    (Breakage::NoTimeRolled, "MP-52a", 1),
+    (Breakage::NoTimeRolled, "DF-01a", 1),
+    (Breakage::NothingRolled, "MP-57b", 1),
+    (Breakage::NothingRolled, "MP-57c", 1),
+    (Breakage::NothingRolled, "MP-57d", 1),
+    (Breakage::ErrorsUnaddressed, "MP-56h", 1),
     // A server that acknowledges nothing at once is not taken for one that accepts nothing.
     (Breakage::TrailingBytes, "OV-16c", 10),
     (Breakage::CutShares, "OV-05e", 10),
@@ -167,7 +200,7 @@ const CAUGHT: &[(Breakage, &str, u32)] = &[
 /// Each is caught by its case, and by no other of the section but those that are kept with it.
 #[tokio::test(start_paused = true)]
 async fn each_broken_server_is_caught() {
-    let mut page = String::new();
+    let (mut page, mut missed) = (String::new(), String::new());
     for (breakage, id, batch) in CAUGHT {
         let (env, target) = gathering_bench(Some(*breakage), *batch);
         let section = selected(&[id])[0].section;
@@ -180,7 +213,9 @@ async fn each_broken_server_is_caught() {
                 caught.push(case.id);
             }
         }
-        assert!(caught.contains(id), "{breakage:?} is caught by {caught:?}, not by {id}");
+        if !caught.contains(id) {
+            writeln!(missed, "{breakage:?} is caught by {caught:?}, not by {id}").unwrap();
+        }
         let (section, caught) = (section.as_str(), caught.join(" "));
         writeln!(page, "{breakage:?}, {batch} at a time, {section}: {caught}").unwrap();
     }
@@ -191,6 +226,7 @@ async fn each_broken_server_is_caught() {
     }, {
         insta::assert_snapshot!("breakages", page);
     });
+    assert!(missed.is_empty(), "{missed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,8 @@ use crate::session::Session;
 
 /// How long a connection may be silent before its first channel.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Less than deployed miners need.
+const IMPATIENCE: Duration = Duration::from_secs(4);
 /// How long a connection with a channel may be silent.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a server that gathers acknowledgements keeps an accepted share waiting.
@@ -102,9 +104,13 @@ async fn shake_hands(stream: &mut Stream, shared: &Shared) -> Option<(Sealer, Fr
     if shared.is(Breakage::RefusesPlaintext) && in_plaintext {
         stream.write_all(&[0, 0, 2, 7, 0, 0, 0, 0, 0, 0, 2, b'n', b'o']).await.ok()?;
     }
-    let responder = Responder::new(&shared.static_key, &shared.certificate, &mut |out| {
-        shared.rng.fill(out);
-    });
+    let responder =
+        Responder::new(&shared.static_key, &shared.certificate, &mut |out| match shared
+            .is(Breakage::FixedEphemeral)
+        {
+            true => out.fill(0x11),
+            false => shared.rng.fill(out),
+        });
     let (act_2, transport) = responder.unwrap().act_1(&act_1).unwrap();
     stream.write_all(&act_2).await.ok()?;
     if shared.is(Breakage::BytesAfterAct2) {
@@ -131,6 +137,8 @@ impl Connection {
             let patience = match self.session.has_channels() {
                 true if owes => ACK_DELAY,
                 true => IDLE,
+                false if self.session.is(Breakage::NoDeadline) => IDLE,
+                false if self.session.is(Breakage::NoPatience) => IMPATIENCE,
                 false => PATIENCE,
             };
             let count = match timeout(patience, self.read.read(&mut buffer)).await {

@@ -8,7 +8,7 @@ use sv2_wire::extensions::{RequestExtensions, RequestExtensionsError, RequestExt
 use sv2_wire::mining::{
     CloseChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
     OpenStandardMiningChannelSuccess, SetCustomMiningJob, SetCustomMiningJobError,
-    SetCustomMiningJobSuccess, SetTarget, UpdateChannel, UpdateChannelError,
+    SetCustomMiningJobSuccess, SetGroupChannel, SetTarget, UpdateChannel, UpdateChannelError,
 };
 use sv2_wire::{
     B032, DecodeError, FrameHeader, Message, MiningClientMessage, Seq064K, Str0255, U24, U256,
@@ -89,6 +89,11 @@ impl Session {
                 self.ended = true;
             }
             Ok(decoded) => {
+                let is_known = self.names_workers || decoded.tlvs.is_empty();
+                if !is_known && self.is(Breakage::UnknownTlvFatal) {
+                    self.ended = true;
+                    return;
+                }
                 let is_clean = WorkerIdentity::find(decoded.tlvs).is_ok();
                 match self.names_workers && !is_clean && !self.is(Breakage::LongWorkers) {
                     true => self.ended = true,
@@ -136,12 +141,26 @@ impl Session {
     }
 
     fn set_up(&mut self, setup: &SetupConnection<'_>) {
+        if self.is(Breakage::OtherProtocolsUnheard) && [1, 2].contains(&setup.protocol) {
+            self.ended = true;
+            return;
+        }
+        let device = [setup.hardware_version, setup.firmware, setup.device_id];
+        let is_anonymous = device.iter().any(|text| text.as_bytes().is_empty());
+        let is_anonymous = is_anonymous || setup.vendor.as_bytes().is_empty();
+        let is_long = setup.vendor.as_bytes().len() > 100;
+        let dishonest = self.is(Breakage::FlagsDishonest);
+        let refused_flags = if dishonest { u32::MAX } else { REFUSED_FLAGS };
         let speaks_two = (setup.min_version..=setup.max_version).contains(&2);
         let refused = if setup.protocol != 0 && !self.is(Breakage::AnyProtocol) {
             Some((0, "unsupported-protocol"))
         } else if !speaks_two && !self.is(Breakage::AnyVersion) {
             Some((0, "protocol-version-mismatch"))
-        } else if setup.flags & REFUSED_FLAGS != 0 {
+        } else if is_anonymous && self.is(Breakage::AnonymousRefused) {
+            Some((0, "who-are-you"))
+        } else if is_long && self.is(Breakage::LongTextsRefused) {
+            Some((0, "too-long"))
+        } else if setup.flags & refused_flags != 0 {
             Some((REFUSED_FLAGS, "unsupported-feature-flags"))
         } else {
             None
@@ -154,6 +173,8 @@ impl Session {
             let flags = match self.shared.breakage {
                 Some(Breakage::FlagsOneByOne) => flags & setup.flags,
                 Some(Breakage::FlagsAlways) => REFUSED_FLAGS,
+                Some(Breakage::FlagsUntold) => 0,
+                Some(Breakage::FlagsVary) => flags ^ ((self.shared.next_prefix() & 1) << 31),
                 _ => flags,
             };
             let code = if self.is(Breakage::ControlCharacters) { "bad\nversion" } else { code };
@@ -161,7 +182,16 @@ impl Session {
             self.ended = true;
         } else {
             let used_version = if self.is(Breakage::UsedVersion) { 3 } else { 2 };
-            self.send(&SetupConnectionSuccess { used_version, flags: 0 });
+            let flags = match self.shared.breakage {
+                Some(Breakage::UndefinedFlags) => 1 << 9,
+                Some(Breakage::FixedVersionFlag) => 1,
+                _ => 0,
+            };
+            self.send(&SetupConnectionSuccess { used_version, flags });
+            if self.is(Breakage::ExtensionUnasked) {
+                let supported_extensions = Seq064K::default();
+                self.send(&RequestExtensionsSuccess { request_id: 0, supported_extensions });
+            }
             self.is_set_up = true;
             self.standard_jobs = setup.flags & 1 != 0;
             for (header, payload) in std::mem::take(&mut self.kept) {
@@ -228,6 +258,9 @@ impl Session {
         if rolled.is_none() {
             prefix.extend([0; ROLLED as usize]);
         }
+        if rolled.is_none() && self.is(Breakage::EmptyPrefix) {
+            prefix.clear();
+        }
         let extranonce_prefix = B032::new(&prefix).unwrap();
         let small = self.is(Breakage::ExtranonceTooSmall);
         let size = rolled.map(|_| if small { 2 } else { ROLLED });
@@ -249,6 +282,11 @@ impl Session {
             }),
         }
         self.channels.insert(channel_id, Channel::new(channel_id, target, prefix, size));
+        if self.standard_jobs && self.is(Breakage::GroupsStandardJobs) {
+            let ids = [channel_id];
+            let channel_ids = Seq064K::new(&ids).unwrap();
+            self.send(&SetGroupChannel { group_channel_id, channel_ids });
+        }
         self.offer(channel_id);
     }
 

@@ -208,6 +208,8 @@ impl Session {
                 let lost = self.is(Breakage::SequenceNumberLost);
                 let sequence_number = if lost { 0 } else { sequence_number };
                 let error_code = text(code);
+                let unaddressed = self.is(Breakage::ErrorsUnaddressed);
+                let channel_id = if unaddressed { 997 } else { channel_id };
                 self.send(&SubmitSharesError { channel_id, sequence_number, error_code });
             }
             None => {
@@ -240,7 +242,12 @@ impl Session {
         let channel = self.channels.get_mut(&channel_id).unwrap();
         let new_submits_accepted_count = if go_on { channel.accepted } else { channel.owed };
         channel.owed = 0;
-        let last_sequence_number = channel.last;
+        let last_sequence_number = match self.shared.breakage {
+            Some(Breakage::LastMissing) => channel.last.wrapping_add(7),
+            _ => channel.last,
+        };
+        let doubled = self.shared.is(Breakage::CountsDouble);
+        let new_submits_accepted_count = new_submits_accepted_count * if doubled { 2 } else { 1 };
         let channel_id = if self.is(Breakage::SuccessUnaddressed) { 998 } else { channel_id };
         self.send(&SubmitSharesSuccess {
             channel_id,
@@ -255,6 +262,12 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&share.channel_id) else {
             return Some("invalid-channel-id");
         };
+        if shared.is(Breakage::RefusesGood) {
+            return Some("not-today");
+        }
+        if shared.is(Breakage::NumbersMustRise) && share.sequence_number < channel.last {
+            return Some("sequence-number-falls");
+        }
         let wanted = channel.rolled.map(usize::from);
         if wanted != share.extranonce.map(<[u8]>::len) {
             let passes = shared.is(Breakage::AnyExtranonceLength) && wanted.is_some();
@@ -267,13 +280,17 @@ impl Session {
         let of_now = shared.is(Breakage::TargetOfTheMoment);
         let target = if of_now { channel.target } else { *job_target };
         let ahead = if shared.is(Breakage::DayAhead) { 86_400 } else { MAX_AHEAD_SECS };
-        let latest = u32::try_from(NOW).unwrap() + ahead;
+        let latest = match shared.is(Breakage::NoTimeRolled) {
+            true => min_ntime(),
+            false => u32::try_from(NOW).unwrap() + ahead,
+        };
         let in_range = (min_ntime()..=latest).contains(&share.ntime);
         if !in_range && !shared.is(Breakage::AnyNtime) {
             return Some("ntime-out-of-range");
         }
         let reserved = if shared.is(Breakage::ReservedBit) { 1 << 4 | 1 << 30 } else { 0 };
-        let fixed_differ = (share.version ^ VERSION) & !(ROLLED_BITS | reserved) != 0;
+        let rolled_bits = if shared.is(Breakage::NothingRolled) { 0 } else { ROLLED_BITS };
+        let fixed_differ = (share.version ^ VERSION) & !(rolled_bits | reserved) != 0;
         if fixed_differ && !shared.is(Breakage::AnyVersionBits) {
             return Some("invalid-non-rollable-version-bit");
         }
