@@ -54,6 +54,7 @@ pub(crate) enum Breakage {
     NoExtended,
     ZeroHashRateFatal,
     UpdateUnheard,
+    UpdateRefused,
     UpdateUnknownUnheard,
     CloseUnheard,
     GroupCloseUnheard,

@@ -112,6 +112,7 @@ const CAUGHT: &[(Breakage, &str, u32)] = &[
     (Breakage::NoExtended, "MP-10b", 1),
     (Breakage::ZeroHashRateFatal, "MP-38a", 1),
     (Breakage::UpdateUnheard, "MP-41a", 1),
+    (Breakage::UpdateRefused, "MP-41a", 1),
     (Breakage::UpdateUnknownUnheard, "MP-40b", 1),
     (Breakage::CloseUnheard, "MP-43a", 1),
     (Breakage::GroupCloseUnheard, "MP-43d", 1),

@@ -304,10 +304,11 @@ impl Session {
             return;
         }
         let (channel_id, maximum_target) = (update.channel_id, update.maximum_target);
-        if maximum_target < HARDEST {
+        let is_harder = maximum_target < channel.target;
+        if maximum_target < HARDEST || is_harder && self.shared.is(Breakage::UpdateRefused) {
             let error_code = text("max-target-out-of-range");
             self.send(&UpdateChannelError { channel_id, error_code });
-        } else if maximum_target < channel.target {
+        } else if is_harder {
             channel.target = maximum_target;
             self.send(&SetTarget { channel_id, maximum_target });
             self.next_job_of(channel_id);
