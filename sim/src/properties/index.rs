@@ -137,20 +137,44 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// When jobs came, to which miner, and on which of its connections.
+    pub(super) fn jobs(&self) -> Vec<(Duration, (u32, u32))> {
+        let mut connections: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut jobs = Vec::new();
+        for (at, miner, seen) in self.miners() {
+            let connection = connections.entry(miner).or_default();
+            match seen {
+                MinerSeen::Connected => *connection += 1,
+                MinerSeen::Job { .. } => jobs.push((at, (miner, *connection))),
+                _ => {}
+            }
+        }
+        jobs
+    }
+
     /// Every share that miners sent, with its answer.
     pub(super) fn shares(&self) -> Vec<Sent<'a>> {
         let mut shares: Vec<Sent<'a>> = Vec::new();
         let mut by_number: BTreeMap<(u32, u64), usize> = BTreeMap::new();
         let mut open: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         let mut active: BTreeMap<u32, &str> = BTreeMap::new();
+        let mut lines: BTreeMap<u32, Line> = BTreeMap::new();
         for (at, miner, seen) in self.miners() {
             match seen {
-                MinerSeen::Sent { share, share_id, hash, prev_hash, class, .. } => {
+                MinerSeen::Connected => lines.entry(miner).or_default().begin(),
+                MinerSeen::Job { job_id, .. } => {
+                    lines.entry(miner).or_default().jobs.push((*job_id, at));
+                }
+                MinerSeen::Sent { share, share_id, hash, job_id, prev_hash, class } => {
+                    let line = lines.entry(miner).or_default();
                     by_number.insert((miner, *share), shares.len());
                     open.entry(miner).or_default().push(shares.len());
                     shares.push(Sent {
                         at,
                         miner,
+                        connection: line.number,
+                        job: line.job(*job_id),
+                        is_superseded: false,
                         share_id,
                         hash,
                         prev_hash,
@@ -166,7 +190,10 @@ impl<'a> Record<'a> {
                 }
                 MinerSeen::Rejected { share, code } => {
                     if let Some(index) = by_number.get(&(miner, *share)) {
-                        shares[*index].answer = Answer::Rejected(at, code);
+                        let line = lines.entry(miner).or_default();
+                        let sent = &mut shares[*index];
+                        sent.answer = Answer::Rejected(at, code);
+                        sent.is_superseded = sent.job.0 < line.first_of_tip;
                     }
                 }
                 MinerSeen::Closed { .. } => {
@@ -176,11 +203,36 @@ impl<'a> Record<'a> {
                         }
                     }
                 }
-                MinerSeen::PrevHash { prev_hash, .. } => drop(active.insert(miner, prev_hash)),
+                MinerSeen::PrevHash { prev_hash, job_id } => {
+                    active.insert(miner, prev_hash);
+                    lines.entry(miner).or_default().first_of_tip = *job_id;
+                }
                 _ => {}
             }
         }
         shares
+    }
+}
+
+/// What has come to a miner on its present connection.
+#[derive(Default)]
+struct Line {
+    /// Which of the miner's connections it is.
+    number: u32,
+    /// The job that the last SetNewPrevHash started.
+    first_of_tip: u32,
+    jobs: Vec<(u32, Duration)>,
+}
+
+impl Line {
+    fn begin(&mut self) {
+        *self = Self { number: self.number + 1, ..Self::default() };
+    }
+
+    /// The job of this number, and when it came; at the very beginning where it never did.
+    fn job(&self, job_id: u32) -> (u32, Duration) {
+        let known = self.jobs.iter().rfind(|(id, _)| *id == job_id);
+        known.copied().unwrap_or((job_id, Duration::ZERO))
     }
 }
 
@@ -190,6 +242,12 @@ pub(super) struct Sent<'a> {
     pub(super) at: Duration,
     /// Who.
     pub(super) miner: u32,
+    /// On which of the miner's connections.
+    pub(super) connection: u32,
+    /// The number of its job, and when that came.
+    pub(super) job: (u32, Duration),
+    /// It was refused, and by then the miner had been told of a tip after the one of its job.
+    pub(super) is_superseded: bool,
     pub(super) share_id: &'a str,
     pub(super) hash: &'a str,
     /// The tip that it builds on.

@@ -10,6 +10,7 @@ mod index;
 mod latency;
 mod modes;
 mod occurrence;
+mod refusals;
 mod shares;
 mod stream;
 mod summary;
@@ -59,6 +60,11 @@ pub const ALWAYS: [&str; 18] = [
 /// Properties that hold in the end.
 pub const EVENTUALLY: [&str; 2] = ["all_miners_on_tip", "tasks_and_sockets_return"];
 
+/// `limits.shares_per_second` where nothing is said.
+pub const DEFAULT_SHARES_PER_SECOND: u32 = 500;
+/// `timing.template_cache_size` where nothing is said.
+pub const DEFAULT_TEMPLATE_CACHE: usize = 64;
+
 /// Everything a judge may look at.
 pub struct Record<'a> {
     /// What was seen, in order of time.
@@ -87,6 +93,10 @@ pub struct Setting {
     pub payouts: Vec<(String, u64)>,
     /// Whether a full queue gives up its oldest share.
     pub drop_old: bool,
+    /// `limits.shares_per_second`; the least of them where it changes.
+    pub shares_per_second: u32,
+    /// `timing.template_cache_size`.
+    pub template_cache: usize,
     /// Texts that must never be shown.
     pub secrets: Vec<String>,
 }

@@ -7,8 +7,9 @@ use gateway_core::reason::{ErrorMessage, ReasonCode, WireError};
 use serde_json::Value;
 
 use super::index::Answer;
+use super::refusals::Refusals;
 use super::{Judged, Judgement, Record};
-use crate::actors::observe::{MinerSeen, PoolSeen, ShareClass};
+use crate::actors::observe::{MinerSeen, PoolSeen};
 
 /// A share without an answer for so long, with nothing done to the world meanwhile or shortly
 /// before, will never have one.
@@ -196,7 +197,9 @@ pub(super) fn every_reject_has_reason(record: &Record<'_>) -> Judgement {
         }
     }
     let mut wire: BTreeMap<&str, u64> = BTreeMap::new();
-    for share in record.shares() {
+    let shares = record.shares();
+    let refusals = Refusals::of(record, &shares);
+    for share in &shares {
         let Answer::Rejected(at, code) = share.answer else { continue };
         let Some(error) = WireError::ALL
             .iter()
@@ -205,8 +208,9 @@ pub(super) fn every_reject_has_reason(record: &Record<'_>) -> Judgement {
             let what = format!("\"{code}\" is no error code of SubmitShares.Error");
             return Err(Judged::fail(at, what));
         };
-        if !is_deserved(share.class, code) {
-            let what = format!("a share of class {} was refused as {code}", share.class.as_str());
+        if let Err(why) = refusals.judge(share, at, code) {
+            let (miner, class) = (share.miner, share.class.as_str());
+            let what = format!("miner {miner}'s share of class {class} was refused as {code}{why}");
             return Err(Judged::fail(at, what));
         }
         if is_unlogged(record, at) {
@@ -220,7 +224,7 @@ pub(super) fn every_reject_has_reason(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(at, what));
         }
     }
-    for share in record.shares() {
+    for share in &shares {
         if let Answer::Acked(at) = share.answer
             && let Some(code) = share.class.expected_code()
         {
@@ -240,27 +244,11 @@ fn is_unlogged(record: &Record<'_>, at: Duration) -> bool {
     record.disk_is_broken(at) && record.gateway_crashes().iter().any(|crash| *crash >= at)
 }
 
-/// The answer to any other version where none may be rolled.
-const FIXED_VERSION: &str = "version-rolling-not-allowed";
-
-/// A share of any class may find its job superseded before its own fault is seen, and a share
-/// that crossed a reconnect may have been sent before.
-fn is_deserved(class: ShareClass, code: &str) -> bool {
-    match class.expected_code() {
-        None => matches!(code, "stale-share" | "template-cache-miss" | "share-rate-limited"),
-        // What no miner may roll at all has another name than a bit that it may not.
-        Some(_) if class == ShareClass::BadVersionBits && code == FIXED_VERSION => true,
-        Some(expected) => {
-            code == expected
-                || matches!(code, "stale-share" | "share-rate-limited" | "template-cache-miss")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Story, accepted, refused, result};
     use super::*;
+    use crate::actors::observe::ShareClass;
 
     #[test]
     fn one_result_each_passes_and_every_other_number_fails() {

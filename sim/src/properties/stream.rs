@@ -7,7 +7,10 @@ use gateway_core::mode::Mode;
 use serde_json::Value;
 
 use super::shares::{accepted_once, results_explained};
-use super::{Judged, Judgement, Record, Setting, ends, named, property};
+use super::{
+    DEFAULT_SHARES_PER_SECOND, DEFAULT_TEMPLATE_CACHE, Judged, Judgement, Record, Setting, ends,
+    named, property,
+};
 use crate::actors::observe::{Observation, Seen};
 use crate::report::model::{Property, PropertyKind};
 
@@ -93,6 +96,8 @@ pub fn judge_stream(stream: Stream) -> Vec<Property> {
         epoch_ms,
         payouts: Vec::new(),
         drop_old: stream.drop_old,
+        shares_per_second: DEFAULT_SHARES_PER_SECOND,
+        template_cache: DEFAULT_TEMPLATE_CACHE,
         secrets: stream.secrets,
     };
     let record = Record { observations: &observations, setting: &setting };

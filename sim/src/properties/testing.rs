@@ -35,6 +35,8 @@ impl Story {
                 epoch_ms: EPOCH_MS,
                 payouts: Vec::new(),
                 drop_old: false,
+                shares_per_second: super::DEFAULT_SHARES_PER_SECOND,
+                template_cache: super::DEFAULT_TEMPLATE_CACHE,
                 secrets: vec!["hunter2-secret".to_owned()],
             },
             tip: "00".to_owned(),
@@ -117,6 +119,11 @@ impl Story {
                 class,
             },
         )
+    }
+
+    /// A job on the tip that the miner is on.
+    pub(super) fn job(self, miner: u32, job_id: u32) -> Self {
+        self.miner(miner, MinerSeen::Job { job_id, future: false })
     }
 
     pub(super) fn acked(self, miner: u32, share: u64) -> Self {

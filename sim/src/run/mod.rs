@@ -96,6 +96,8 @@ fn judged(scenario: &Scenario, plan: &Plan, lived: &story::Lived) -> Outcome {
         epoch_ms: world::EPOCH_UNIX_MS,
         payouts: settings::payouts(scenario),
         drop_old: settings::drops_old(scenario),
+        shares_per_second: settings::least_share_rate(scenario, plan),
+        template_cache: settings::template_cache(scenario),
         secrets: lived.secrets.clone(),
     };
     let record = Record { observations: &lived.observations, setting: &setting };

@@ -12,7 +12,8 @@ use sv2_noise::AuthorityPublicKey;
 use toml::{Table, Value};
 
 use super::RunError;
-use crate::scenario::{Draws, Latency, Plan, SECOND_VERIFIER, Scenario};
+use crate::properties::{DEFAULT_SHARES_PER_SECOND, DEFAULT_TEMPLATE_CACHE};
+use crate::scenario::{Action, Draws, Latency, Plan, SECOND_VERIFIER, Scenario};
 use crate::world::{Host, World};
 
 /// The difficulty of every channel, unless the scenario says otherwise. Its target lies between
@@ -300,6 +301,25 @@ pub(super) fn drops_old(scenario: &Scenario) -> bool {
     let key = "share_forward_queue_drop_policy";
     let stated = scenario.config.get("share").and_then(|section| section.get(key));
     stated.and_then(Value::as_str) == Some("drop_old")
+}
+
+/// `limits.shares_per_second`, or the least that a reload makes it.
+pub(super) fn least_share_rate(scenario: &Scenario, plan: &Plan) -> u32 {
+    let rate = |limits: &Table| u32::try_from(limits.get("shares_per_second")?.as_integer()?).ok();
+    let stated = scenario.config.get("limits").and_then(rate);
+    let reloaded = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Reload { config } => rate(config.parse::<Table>().ok()?.get("limits")?.as_table()?),
+        _ => None,
+    });
+    reloaded.fold(stated.unwrap_or(DEFAULT_SHARES_PER_SECOND), u32::min)
+}
+
+/// `timing.template_cache_size`, or the default.
+pub(super) fn template_cache(scenario: &Scenario) -> usize {
+    let stated =
+        scenario.config.get("timing").and_then(|section| section.get("template_cache_size"));
+    let stated = stated.and_then(Value::as_integer).and_then(|size| usize::try_from(size).ok());
+    stated.unwrap_or(DEFAULT_TEMPLATE_CACHE)
 }
 
 /// A key of `[config.timing]`, or the default.

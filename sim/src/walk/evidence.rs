@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::WalkError;
 use super::summary::Shares;
 use crate::actors::observe::{MinerSeen, Observation, PoolSeen, Seen};
-use crate::properties::{self, Record, Setting};
+use crate::properties::{self, DEFAULT_SHARES_PER_SECOND, DEFAULT_TEMPLATE_CACHE, Record, Setting};
 use crate::report::model::Verdict;
 use crate::scenario::Expect;
 
@@ -58,6 +58,8 @@ pub(super) fn setting(miners: u32, secrets: Vec<String>) -> Setting {
         epoch_ms: 0,
         payouts: Vec::new(),
         drop_old: false,
+        shares_per_second: DEFAULT_SHARES_PER_SECOND,
+        template_cache: DEFAULT_TEMPLATE_CACHE,
         secrets,
     }
 }
