@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::play::processors;
 use super::{FAILED, root, say};
-use crate::mutants::{BUILT_IN, Board, Hunt, Mutant, Row, control, hunt};
+use crate::mutants::{BUILT_IN, Board, Hunt, Mutant, Row, hunt};
 use crate::report;
 use crate::report::github::GitHub;
 use crate::report::progress::Counter;
@@ -51,8 +51,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &MutantsArgs) -> Result<u8> {
     let trials = if args.smoke { 1 } else { args.trials.max(1) };
     let settings = Hunt { first: args.first, trials, seeds: args.seeds.max(1) };
     let rows = hunt_all(catalogue, &mutants, settings, jobs)?;
-    let (control_runs, control_failures) = control(catalogue, &rows, args.first, jobs);
-    let board = Board { rows, control_runs, control_failures };
+    let board = Board { rows };
     say(report::board_in_words(&board));
     let reports = args.reports.clone().unwrap_or_else(|| root().join("reports"));
     let page = report::write_board(&reports.join("mutants"), &board).context("reports")?;

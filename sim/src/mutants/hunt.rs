@@ -8,7 +8,7 @@ use super::{Mutant, prey};
 use crate::report::model::Verdict;
 use crate::report::progress::Clock;
 use crate::scenario::{Catalogue, CatalogueError, Scenario};
-use crate::sweep::{Case, Failure, Job, Order, over, play, sweepable};
+use crate::sweep::{Case, Failure, Job, Order, play, sweepable};
 
 /// How bugs are hunted.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +47,17 @@ pub struct Row {
     pub trials: Vec<Option<Caught>>,
     /// How often other properties were violated in runs before and with the catch.
     pub others: BTreeMap<String, u64>,
+    /// How many runs were played again without the bug: each that seemed to catch it.
+    pub control_runs: u64,
+    /// What was violated in them. Where it is the property itself, the run caught nothing.
+    pub control_failures: Vec<String>,
 }
 
-/// Every bug, and the runs without any.
+/// Every bug.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Board {
     /// The bugs.
     pub rows: Vec<Row>,
-    /// Runs without a bug, on the seeds of the first trials.
-    pub control_runs: u64,
-    /// What failed in them.
-    pub control_failures: Vec<String>,
 }
 
 impl Row {
@@ -81,61 +81,74 @@ impl Row {
 impl Board {
     /// Whether every bug was caught, the canary among them, and nothing failed without one.
     pub fn is_proven(&self) -> bool {
-        self.rows.iter().all(Row::is_caught) && self.control_failures.is_empty()
+        self.rows.iter().all(Row::is_caught) && self.control_failures().next().is_none()
+    }
+
+    /// How many runs were played again without a bug.
+    pub fn control_runs(&self) -> u64 {
+        self.rows.iter().map(|row| row.control_runs).sum()
+    }
+
+    /// A line for each violation in them: a defect, or a false alarm.
+    pub fn control_failures(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().flat_map(|row| row.control_failures.iter().map(String::as_str))
     }
 }
 
-/// Hunts one bug.
+/// Hunts one bug. A run that violates its property is played again without the bug: only where the
+/// property holds then, the bug was caught.
 ///
 /// # Errors
 /// If a scenario it is hunted in does not exist.
 pub fn hunt(catalogue: &Catalogue, mutant: Mutant, hunt: Hunt) -> Result<Row, CatalogueError> {
-    let prey = prey(mutant);
     let scenarios = scenarios_of(catalogue, mutant)?;
-    let mut others = BTreeMap::new();
-    let trials = (0..u64::from(hunt.trials)).map(|trial| {
-        let first = hunt.first + trial * hunt.seeds;
-        let order = Order { scenarios: &scenarios, first, count: Some(hunt.seeds) };
-        (0..hunt.seeds).map_while(|index| Some((index, order.job(index)?))).find_map(
-            |(index, job)| {
-                let failures = failures_with(job, Some(mutant));
-                for failure in failures.iter().filter(|failure| failure.property != prey.property) {
-                    *others.entry(failure.property.clone()).or_default() += 1;
-                }
-                let failure =
-                    failures.into_iter().find(|failure| failure.property == prey.property)?;
-                let scenario = job.scenario.name.clone();
-                Some(Caught { seeds: index + 1, seed: job.seed, scenario, failure })
-            },
-        )
-    });
-    let trials = trials.collect();
-    let (name, doc, property) = (mutant.as_str(), mutant.doc(), prey.property);
-    let (mutant, doc, property) = (name.to_owned(), doc.to_owned(), property.to_owned());
-    Ok(Row { mutant, doc, property, trials, others })
+    Ok(hunt_in(&scenarios, mutant, hunt, failures_with))
 }
 
-/// Plays what the first trials played, without any bug; how many runs there were, and a line for
-/// each that failed.
-pub fn control(catalogue: &Catalogue, rows: &[Row], first: u64, jobs: usize) -> (u64, Vec<String>) {
-    let most = |row: &Row| row.trials.first()?.as_ref().map(|caught| caught.seeds);
-    let scenarios = sweepable(&catalogue.all().iter().collect::<Vec<_>>());
-    let seeds = rows.iter().filter_map(most).max().unwrap_or(1).max(scenarios.len() as u64);
-    let order = Order { scenarios: &scenarios, first, count: Some(seeds) };
-    let mut failed = Vec::new();
-    over(
-        order,
-        jobs,
-        |job| failures_with(job, None),
-        |job, failures| {
-            for Failure { property, detail, .. } in failures {
-                failed.push(format!("{property} in {}@{}: {detail}", job.seed, job.scenario.name));
+/// Hunts a bug in these scenarios; `failures` plays a run and says what is violated in it.
+fn hunt_in(
+    scenarios: &[&Scenario],
+    mutant: Mutant,
+    hunt: Hunt,
+    failures: impl Fn(Job<'_>, Option<Mutant>) -> Vec<Failure>,
+) -> Row {
+    let property = prey(mutant).property;
+    let mut row = Row {
+        mutant: mutant.as_str().to_owned(),
+        doc: mutant.doc().to_owned(),
+        property: property.to_owned(),
+        trials: Vec::new(),
+        others: BTreeMap::new(),
+        control_runs: 0,
+        control_failures: Vec::new(),
+    };
+    for trial in 0..u64::from(hunt.trials) {
+        let first = hunt.first + trial * hunt.seeds;
+        let order = Order { scenarios, first, count: Some(hunt.seeds) };
+        let jobs = (0..hunt.seeds).map_while(|index| Some((index + 1, order.job(index)?)));
+        let caught = jobs.into_iter().find_map(|(seeds, job)| {
+            let mut of_it = None;
+            for failure in failures(job, Some(mutant)) {
+                if failure.property == property {
+                    of_it = Some(failure);
+                } else {
+                    *row.others.entry(failure.property).or_default() += 1;
+                }
             }
-            true
-        },
-    );
-    failed.sort();
-    (seeds, failed)
+            let (failure, without) = (of_it?, failures(job, None));
+            let is_real = without.iter().all(|failure| failure.property != property);
+            row.control_runs += 1;
+            row.control_failures.extend(without.iter().map(|failure| in_words(job, failure)));
+            let scenario = job.scenario.name.clone();
+            is_real.then_some(Caught { seeds, seed: job.seed, scenario, failure })
+        });
+        row.trials.push(caught);
+    }
+    row
+}
+
+fn in_words(job: Job<'_>, Failure { property, detail, .. }: &Failure) -> String {
+    format!("{property} in {}@{}: {detail}", job.seed, job.scenario.name)
 }
 
 fn scenarios_of(catalogue: &Catalogue, mutant: Mutant) -> Result<Vec<&Scenario>, CatalogueError> {
@@ -174,7 +187,15 @@ mod tests {
 
     fn row(trials: Vec<Option<Caught>>) -> Row {
         let text = || "x".to_owned();
-        Row { mutant: text(), doc: text(), property: text(), trials, others: BTreeMap::new() }
+        Row {
+            mutant: text(),
+            doc: text(),
+            property: text(),
+            trials,
+            others: BTreeMap::new(),
+            control_runs: 0,
+            control_failures: Vec::new(),
+        }
     }
 
     #[test]
@@ -183,8 +204,14 @@ mod tests {
         let catalogue = Catalogue::load(&folder).unwrap();
         for mutant in Mutant::ALL {
             let prey = prey(*mutant);
-            assert!(!scenarios_of(&catalogue, *mutant).unwrap().is_empty());
-            let known = ALWAYS.contains(&prey.property) || EVENTUALLY.contains(&prey.property);
+            let scenarios = scenarios_of(&catalogue, *mutant).unwrap();
+            let expects = |scenario: &&Scenario| {
+                scenario.expect.iter().any(|expect| expect.name() == prey.property)
+            };
+            let known = ALWAYS.contains(&prey.property)
+                || EVENTUALLY.contains(&prey.property)
+                || scenarios.iter().any(expects);
+            assert!(!scenarios.is_empty());
             assert!(known, "{} is no property", prey.property);
         }
     }
@@ -203,11 +230,37 @@ mod tests {
 
     #[test]
     fn a_board_needs_every_bug_and_a_green_control() {
-        let board = Board { rows: vec![row(vec![caught(1)])], ..Board::default() };
-        assert!(board.is_proven());
-        let red = Board { control_failures: vec!["x".to_owned()], ..board.clone() };
-        assert!(!red.is_proven());
-        let missed = Board { rows: vec![row(vec![None])], ..board };
-        assert!(!missed.is_proven());
+        let board = |rows| Board { rows };
+        assert!(board(vec![row(vec![caught(1)])]).is_proven());
+        let red = Row { control_failures: vec!["x".to_owned()], ..row(vec![caught(1)]) };
+        assert!(!board(vec![red]).is_proven());
+        assert!(!board(vec![row(vec![None])]).is_proven());
+    }
+
+    #[test]
+    fn what_is_violated_without_the_bug_too_catches_nothing() {
+        let text = "schema = 1\nname = \"smoke\"\ndoc = \"d\"\nsim = { duration = \"9s\" }\n\
+                    [[expect]]\nalways = \"share_join\"\n";
+        let scenario = Scenario::parse("smoke", "smoke", text).unwrap();
+        let failure = |property: &str| Failure {
+            property: property.to_owned(),
+            at_ms: None,
+            detail: "seen".to_owned(),
+        };
+        // The first two seeds cry wolf, the third does not.
+        let play = |job: Job<'_>, bug: Option<Mutant>| match (bug, job.seed) {
+            (Some(_), _) => vec![failure("conservation"), failure("stale_work")],
+            (None, 7 | 8) => vec![failure("conservation")],
+            (None, _) => Vec::new(),
+        };
+        let hunt = Hunt { first: 7, trials: 1, seeds: 5 };
+        let row = hunt_in(&[&scenario], Mutant::Canary, hunt, play);
+        let caught = row.trials[0].as_ref().unwrap();
+        assert_eq!((caught.seed, caught.seeds), (9, 3));
+        assert_eq!((row.control_runs, row.others["stale_work"]), (3, 3));
+        let alarms = ["conservation in 7@smoke: seen", "conservation in 8@smoke: seen"];
+        assert_eq!(row.control_failures, alarms);
+        let board = Board { rows: vec![row] };
+        assert!(!board.is_proven());
     }
 }

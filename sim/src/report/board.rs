@@ -14,16 +14,17 @@ pub fn board_in_words(board: &Board) -> String {
         let caught = catch_in_words(row);
         text.push_str(&format!("  {mark} {name:<names$}  {property:<properties$}  {caught}\n"));
     }
-    for failure in &board.control_failures {
+    for failure in board.control_failures() {
         text.push_str(&format!("  ✗ without any bug: {failure}\n"));
     }
     let verdict = if board.is_proven() { "PASS" } else { "FAIL" };
     let caught = board.rows.iter().filter(|row| row.is_caught()).count();
     text.push_str(&format!(
-        "{verdict} mutants: {caught} of {} bugs caught, {} failures in {} runs without a bug",
+        "{verdict} mutants: {caught} of {} bugs caught, {} failures in the {} runs that were played \
+         again without a bug",
         board.rows.len(),
-        board.control_failures.len(),
-        board.control_runs
+        board.control_failures().count(),
+        board.control_runs()
     ));
     text
 }

@@ -154,15 +154,17 @@ pub(crate) fn board() -> Board {
         property: prey(mutant).property.to_owned(),
         trials,
         others: codes(&[("stale_work", 2)]),
+        control_runs: 10,
+        control_failures: Vec::new(),
     };
+    let alarm = "stale_work in 7@smoke: a tip too late".to_owned();
+    let torn = row(Mutant::TornEndKept, vec![caught(9), None, None]);
     Board {
         rows: vec![
             row(Mutant::Canary, vec![caught(1), caught(1), caught(1)]),
             row(Mutant::AckBeforeLog, vec![caught(9), caught(4), caught(30)]),
-            row(Mutant::TornEndKept, vec![caught(9), None, None]),
+            Row { control_failures: vec![alarm], ..torn },
         ],
-        control_runs: 30,
-        control_failures: vec!["stale_work in 7@smoke: a tip too late".to_owned()],
     }
 }
 

@@ -17,17 +17,17 @@ pub(in crate::report) fn render(board: &Board) -> String {
         ("Bugs", count(board.rows.len() as u64)),
         ("Caught", count(caught as u64)),
         ("Hardest: seeds", slowest),
-        ("Runs without a bug", count(board.control_runs)),
-        ("Failures in them", count(board.control_failures.len() as u64)),
+        ("Runs without a bug", count(board.control_runs())),
+        ("Failures in them", count(board.control_failures().count() as u64)),
     ];
     let lead = "Each bug is put into the programs by itself, and seeds are played until the \
-                property that it must violate is violated.";
+                property that it must violate is violated. Each such run is played again without \
+                the bug, and counts only where the property holds then.";
     page.push_str(&head("Seeded bugs", badge, lead, &facts, "cargo ci mutants"));
     page.push_str(&rows(board));
-    if !board.control_failures.is_empty() {
+    if board.control_failures().next().is_some() {
         let items: String = board
-            .control_failures
-            .iter()
+            .control_failures()
             .map(|failure| format!("<tr class=\"failed\"><td>{}</td></tr>\n", escape(failure)))
             .collect();
         let note = "These failed although no bug was in the programs: a defect, or a false alarm.";
