@@ -282,18 +282,25 @@ pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
             None => drop(left.remove(tip)),
         }
     }
+    // A tip that never came is the one that there was at the beginning.
+    let left_first = tips.first().map(|(at, _)| *at);
+    let known: BTreeSet<&str> = tips.iter().map(|(_, tip)| *tip).collect();
+    let left_at = |tip: &str| match left.get(tip) {
+        None if !known.contains(tip) => left_first,
+        left => left.copied(),
+    };
     let mut count = 0;
     for share in record.shares() {
         let Answer::Acked(at) = share.answer else { continue };
         count += 1;
-        if let Some(left) = left.get(share.prev_hash)
-            && share.at > *left + bound + if *left >= blind_from { BLIND } else { Duration::ZERO }
+        if let Some(left) = left_at(share.prev_hash)
+            && share.at > left + bound + if left >= blind_from { BLIND } else { Duration::ZERO }
         {
             let what = format!(
                 "miner {}'s share {} was accepted {} ms after the node left its tip",
                 share.miner,
                 share.share_id,
-                (share.at - *left).as_millis()
+                (share.at - left).as_millis()
             );
             return Err(Judged::fail(at, what));
         }
@@ -500,6 +507,13 @@ mod tests {
         };
         story(5_000).check(stale_work, "pass");
         story(8_000).check(stale_work, "after the node left its tip");
+        // The node had a tip before anybody looked.
+        let first = |gap| {
+            let story = Story::new().connected(0).prev_hash(0, "00", 1).tip("aa").later(gap);
+            story.sent(0, 1, "s1", ShareClass::Share).acked(0, 1)
+        };
+        first(5_000).check(stale_work, "pass");
+        first(8_000).check(stale_work, "after the node left its tip");
         // A gateway whose template source died in silence cannot know of the tip.
         let crash = Action::Crash { host: "templates".to_owned(), loss: Loss::PowerLoss };
         let blind = |gap| {
