@@ -1,5 +1,6 @@
 //! Judges of blocks, signatures, secrets and what programs leave behind.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::index::Answer;
@@ -7,11 +8,21 @@ use super::{Judged, Judgement, Record};
 use crate::actors::observe::{HostSeen, NodeSeen, PoolSeen, Seen, ShareClass};
 use crate::scenario::{Action, DiskMode, PoolMode};
 
-/// Each accepted share that meets the network target reached the node, and the node took it.
+/// Each accepted share that meets the network target reached the node, and the node took it. It is
+/// accepted by its acknowledgement, or by its event where the miner did not live to read that.
 pub(super) fn block_not_lost(record: &Record<'_>) -> Judgement {
+    let logged: BTreeMap<&str, Duration> = record
+        .events("share_accepted")
+        .filter(|(_, line)| line["sv2_response"] == "success")
+        .filter_map(|(at, line)| Some((line["share_id"].as_str()?, at)))
+        .collect();
     let mut count = 0;
-    for share in record.shares() {
-        let (Answer::Acked(at), ShareClass::Block) = (share.answer, share.class) else { continue };
+    for share in record.shares().into_iter().filter(|share| share.class == ShareClass::Block) {
+        let at = match (share.answer, logged.get(share.share_id)) {
+            (Answer::Acked(at), _) => at,
+            (_, Some(at)) => *at,
+            _ => continue,
+        };
         count += 1;
         let results: Vec<&str> = record
             .node()
@@ -158,7 +169,7 @@ fn touches_pool(action: &Action) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::Story;
+    use super::super::testing::{Story, accepted, refused};
     use super::*;
 
     #[test]
@@ -185,6 +196,20 @@ mod tests {
             .sent(0, 1, "s1", ShareClass::Share)
             .acked(0, 1)
             .check(block_not_lost, "not exercised");
+    }
+
+    #[test]
+    fn a_block_whose_miner_left_before_the_acknowledgement_is_judged_by_its_event() {
+        let story = || Story::new().connected(0).sent(0, 1, "s1", ShareClass::Block).closed(0);
+        let found = || json!({ "event": "block_found", "hash": "hash-s1" });
+        story().check(block_not_lost, "not exercised");
+        story().event(accepted("e1", "s1")).check(block_not_lost, "never reached the node");
+        story()
+            .event(accepted("e1", "s1"))
+            .event(found())
+            .submitted("hash-s1", "null")
+            .check(block_not_lost, "pass");
+        story().event(refused("stale_job_submission")).check(block_not_lost, "not exercised");
     }
 
     #[test]
