@@ -88,8 +88,7 @@ pub struct Setting {
     pub transit: Duration,
     /// Unix milliseconds at the start of the run.
     pub epoch_ms: u64,
-    /// The scripts that must be paid, in hex, each with its parts; none where the scenario leaves
-    /// it to the gateway.
+    /// The scripts that must be paid, in hex, each with its parts; none where nobody knows them.
     pub payouts: Vec<(String, u64)>,
     /// Whether a full queue gives up its oldest share.
     pub drop_old: bool,

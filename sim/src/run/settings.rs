@@ -25,6 +25,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What allows HTTP between hosts of a world, which have no certificates for one another.
 const GATEWAY_ENVIRONMENT: [(&str, &str); 1] = [("VELDRA_ALLOW_INSECURE_HTTP_UPSTREAM", "1")];
 
+/// Who is paid unless the scenario says otherwise, in parts: each coinbase can be judged by it.
+const PAYOUTS: [(&str, u64); 2] = [
+    ("00143a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a", 3),
+    ("00205c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c", 1),
+];
+
 /// Sections that are not the gateway's.
 const OTHER_SECTIONS: [&str; 5] =
     ["environment", "first_policy", "policy", "templates", "verifier"];
@@ -196,6 +202,8 @@ fn wrong(program: &str, problems: &[impl ToString]) -> RunError {
 }
 
 fn gateway_table(secrets: &Secrets) -> Table {
+    let payouts =
+        PAYOUTS.map(|(script, parts)| format!("{{ script = \"{script}\", parts = {parts} }}"));
     let text = format!(
         r#"
 [gateway]
@@ -208,6 +216,7 @@ verifier_http_url = "http://judge:8081"
 upstream_url = "http://templates:8082"
 upstream_api_key = "{}"
 upstream_failure_policy = "fail_open"
+payout_outputs = [{}]
 [noise]
 noise_key_file = "noise.key"
 noise_cert_file = "noise.cert"
@@ -223,7 +232,10 @@ prefix_map = [{{ prefix = "miner-" }}]
 min_difficulty = {DIFFICULTY:e}
 max_difficulty = {DIFFICULTY:e}
 "#,
-        secrets.gateway_api_key, secrets.templates_api_key, secrets.share
+        secrets.gateway_api_key,
+        secrets.templates_api_key,
+        payouts.join(", "),
+        secrets.share
     );
     text.parse().expect("the text above is TOML")
 }
@@ -285,10 +297,13 @@ pub(super) fn mode(scenario: &Scenario) -> Mode {
     stated.and_then(Value::as_str).and_then(|mode| mode.parse().ok()).unwrap_or(Mode::Inline)
 }
 
-/// The scripts of `[config.gateway] payout_outputs`, each with its parts.
+/// The scripts of `[config.gateway] payout_outputs`, or the usual ones, each with its parts.
 pub(super) fn payouts(scenario: &Scenario) -> Vec<(String, u64)> {
     let stated = scenario.config.get("gateway").and_then(|section| section.get("payout_outputs"));
-    let entries = stated.and_then(Value::as_array).into_iter().flatten();
+    let Some(stated) = stated else {
+        return PAYOUTS.map(|(script, parts)| (script.to_owned(), parts)).into();
+    };
+    let entries = stated.as_array().into_iter().flatten();
     let payout = |entry: &Value| {
         let parts = entry.get("parts").and_then(Value::as_integer).unwrap_or(1);
         Some((entry.get("script")?.as_str()?.to_owned(), u64::try_from(parts).ok()?))
