@@ -317,7 +317,19 @@ impl Connection<'_> {
                     let now = self.side.clock.now().mono;
                     self.outgoing.seal(&frames, &mut self.sealer, now);
                 }
-                Output::Accepted(share) => self.outbox.accepted(*share),
+                Output::Accepted(share) => {
+                    mutant::bug!(
+                        TaskPerShare,
+                        drop(
+                            self.side
+                                .blocks
+                                .env
+                                .tasks
+                                .spawn("leaked", std::future::pending::<()>())
+                        )
+                    );
+                    self.outbox.accepted(*share);
+                }
                 Output::Rejected(event) => self.outbox.rejected(*event),
                 Output::Noticed(notice) => self.side.metrics.notice(notice),
                 Output::Close(close) => return Some(close),

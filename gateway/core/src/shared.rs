@@ -272,7 +272,7 @@ struct TemplateCache {
 impl TemplateCache {
     fn hold(&mut self, work: Arc<Work>, verdict: Option<Arc<Verdict>>) {
         self.held.insert(work.template_id(), HeldTemplate { work, verdict });
-        while self.held.len() > self.size.max(1) {
+        while self.held.len() > mutant::pick!(TemplateCacheOfOne, 1, self.size.max(1)) {
             self.held.pop_first();
         }
     }

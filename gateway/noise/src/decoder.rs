@@ -129,7 +129,11 @@ impl FrameDecoder {
             return Ok(None);
         }
         let bytes = self.payload.first_chunk().expect("a header block opens to a header");
-        let header = FrameHeader::decode(*bytes);
+        let header = FrameHeader::decode(mutant::pick!(
+            FrameLengthOfTwoBytes,
+            [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], 0],
+            *bytes
+        ));
         self.payload.clear();
         let announced = header.msg_length.to_len();
         if announced > self.max_payload {

@@ -27,7 +27,8 @@ pub(crate) fn switch_settings(config: &Config) -> prevhash::Settings {
         mode: config.gateway.mode,
         verdict_window: timing.prevhash_verdict_timeout
             * mutant::pick!(VerdictWindowTenfold, 10, 1),
-        stale_hold: timing.prevhash_stale_hold * mutant::pick!(HoldTwiceAsLong, 2, 1),
+        stale_hold: timing.prevhash_stale_hold
+            * mutant::pick!(HoldTwiceAsLong, 2, mutant::pick!(HoldOfAnHour, 720, 1)),
         max_pending: timing.max_future_templates,
         max_template_age: timing.max_template_age,
         broadcast_interval: timing.job_broadcast_interval,

@@ -43,18 +43,30 @@ mutants! {
     BlockNotNoticed = "block-not-noticed",
     /// A found block is given up when no node answers at once.
     BlockNotRetried = "block-not-retried",
+    /// A coinbase pays every payee the same, whatever its parts.
+    CoinbaseInEqualParts = "coinbase-in-equal-parts",
     /// A batch is posted again at once and once more when its retry is due.
     DoubleForward = "double-forward",
+    /// The full queue gives up its oldest share in inline mode too.
+    DropOldInInline = "drop-old-in-inline",
     /// A share that the full queue drops gets no result.
     EvictedWithoutResult = "evicted-without-result",
+    /// A share is forwarded with the least time of its job.
+    ForwardedWithJobTime = "forwarded-with-job-time",
+    /// The length of a frame is read from two of its three bytes.
+    FrameLengthOfTwoBytes = "frame-length-of-two-bytes",
     /// The clock of the stale hold goes on although the miners were switched.
     HoldNotCancelled = "hold-not-cancelled",
+    /// Stale work is held for an hour.
+    HoldOfAnHour = "hold-of-an-hour",
     /// Each newer tip gives stale work another full hold.
     HoldRestarts = "hold-restarts",
     /// Stale work is held twice as long as configured.
     HoldTwiceAsLong = "hold-twice-as-long",
     /// A job on the same tip gets the number of the one before.
     JobIdReused = "job-id-reused",
+    /// SetNewPrevHash starts the job before the one that was announced.
+    JobBeforeStarted = "job-before-started",
     /// Each connection leaves a task behind.
     LeakedTask = "leaked-task",
     /// A share above its target is accepted.
@@ -67,8 +79,12 @@ mutants! {
     ObserveGates = "observe-gates",
     /// The new tip goes out with its bytes the wrong way round.
     PrevHashReversed = "prev-hash-reversed",
+    /// The forward queue takes whatever comes.
+    QueueUnbounded = "queue-unbounded",
     /// A pool's refusal is logged without its reason code.
     RejectionUnexplained = "rejection-unexplained",
+    /// A share that was accepted is accepted again.
+    ReplayAccepted = "replay-accepted",
     /// The replay window remembers one share.
     ReplayWindowOfOne = "replay-window-of-one",
     /// After a restart shares without a result are not sent again.
@@ -81,16 +97,26 @@ mutants! {
     SecretLogged = "secret-logged",
     /// In shadow mode the miner port is open.
     ShadowOpensPort = "shadow-opens-port",
+    /// A connection may send one share a second.
+    ShareRateOfOne = "share-rate-of-one",
     /// A post is signed for another millisecond than its header says.
     SignatureOfOtherTime = "signature-of-other-time",
     /// A share for the tip before is accepted.
     StaleAccepted = "stale-accepted",
+    /// A share is stale as soon as a newer tip awaits its verdict.
+    StaleBeforeSwitch = "stale-before-switch",
     /// A late verdict counts for whatever is newest.
     StaleVerdictForNewTip = "stale-verdict-for-new-tip",
     /// The log is written and not synced.
     SyncSkipped = "sync-skipped",
+    /// Each accepted share leaves a task behind.
+    TaskPerShare = "task-per-share",
+    /// A template is forgotten for the next one.
+    TemplateCacheOfOne = "template-cache-of-one",
     /// A torn record stays in the log and the next ones are written behind it.
     TornEndKept = "torn-end-kept",
+    /// Every valid share is refused as stale.
+    ValidShareRefusedAsStale = "valid-share-refused-as-stale",
     /// Verdicts are matched to proposals by order instead of by id.
     VerdictByOrder = "verdict-by-order",
     /// What the verifier rejects is published all the same.

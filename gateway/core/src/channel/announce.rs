@@ -59,7 +59,7 @@ impl Announced {
         let tip = template.prev_hash.to_byte_array();
         SetNewPrevHash {
             channel_id: self.channel_id.0,
-            job_id: self.job_id.0,
+            job_id: mutant::pick!(JobBeforeStarted, self.job_id.0 - 1, self.job_id.0),
             prev_hash: U256(mutant::pick!(
                 PrevHashReversed,
                 std::array::from_fn(|i| tip[31 - i]),

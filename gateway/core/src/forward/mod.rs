@@ -121,8 +121,11 @@ impl ForwardQueue {
     }
 
     fn push(&mut self, share: Arc<ForwardShare>, now: Moment) {
-        if self.waiting.len() >= self.settings.queue_size.max(1) {
-            let (loser, reason) = match self.settings.drop_policy {
+        let size = mutant::pick!(QueueUnbounded, usize::MAX, self.settings.queue_size.max(1));
+        if self.waiting.len() >= size {
+            let policy = self.settings.drop_policy;
+            let (loser, reason) = match mutant::pick!(DropOldInInline, DropPolicy::DropOld, policy)
+            {
                 DropPolicy::DropNew => (share, ReasonCode::ShareDroppedQueueFull),
                 DropPolicy::DropOld => {
                     self.waiting.push_back(Waiting { share, since: now.mono });

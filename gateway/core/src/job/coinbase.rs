@@ -132,12 +132,13 @@ fn script_sig_before_extranonce(height: u32, tag: &[u8]) -> Result<Vec<u8>, Buil
 }
 
 fn split(value: u64, payouts: &[PayoutOutput]) -> Result<Vec<u64>, BuildError> {
-    let parts: u64 = payouts.iter().map(|payee| u64::from(payee.parts)).sum();
+    let parts_of = |payee: &PayoutOutput| mutant::pick!(CoinbaseInEqualParts, 1, payee.parts);
+    let parts: u64 = payouts.iter().map(|payee| u64::from(parts_of(payee))).sum();
     if parts == 0 {
         return Err(BuildError::NoPayee);
     }
     let share = |payee: &PayoutOutput| {
-        let sats = u128::from(value) * u128::from(payee.parts) / u128::from(parts);
+        let sats = u128::from(value) * u128::from(parts_of(payee)) / u128::from(parts);
         u64::try_from(sats).expect("no more than the whole value")
     };
     let mut shares: Vec<u64> = payouts.iter().map(share).collect();

@@ -51,7 +51,10 @@ impl Quotas {
         Self {
             messages: TokenBucket::full(settings.messages_per_second, now),
             bytes: TokenBucket::full(settings.bytes_per_second, now),
-            shares: TokenBucket::full(settings.shares_per_second, now),
+            shares: TokenBucket::full(
+                mutant::pick!(ShareRateOfOne, 1, settings.shares_per_second),
+                now,
+            ),
         }
     }
 

@@ -140,7 +140,7 @@ fn accept(
         channel_id: share.channel_id,
         worker_id: worker.clone(),
         version: share.header.version,
-        ntime: share.header.ntime,
+        ntime: mutant::pick!(ForwardedWithJobTime, examined.job.min_ntime, share.header.ntime),
         nonce: share.header.nonce,
         extranonce: examined.extranonce.to_vec(),
         difficulty: examined.job.worth.difficulty,

@@ -55,7 +55,10 @@ pub(crate) fn judge<'a>(
         Lookup::Forgotten => return refused(WireError::ShareTemplate),
         Lookup::Stale(None) => return refused(WireError::ShareStale),
         Lookup::Stale(Some(job)) => (job, true),
-        Lookup::Current(job) => (job, false),
+        Lookup::Current(job) => {
+            let is_early = mutant::pick!(StaleBeforeSwitch, shared.work_is_withheld(), false);
+            (job, mutant::pick!(ValidShareRefusedAsStale, true, is_early))
+        }
     };
     let mut examined = examine(job, rolled, submission, shared);
     // A header of another version or time than the job allows is no solution of it: nobody has
@@ -77,7 +80,8 @@ pub(crate) fn judge<'a>(
     let is_block = solves_job.is_ok() && job.work.network_target().is_met_by(examined.hash);
     let is_new = (answer.is_ok() || is_block) && shared.remember_share(examined.share_id);
     examined.is_new_block = mutant::pick!(BlockNotNoticed, false, is_block && is_new);
-    let detects_replays = settings.validation >= ValidationLevel::Full;
+    let detects_replays =
+        mutant::pick!(ReplayAccepted, false, settings.validation >= ValidationLevel::Full);
     let answer = match answer {
         Ok(()) if !is_new && detects_replays => Err(WireError::ShareDuplicate),
         answer => answer,
