@@ -14,6 +14,12 @@ const TASKS_A_SOCKET: usize = 4;
 const LONG_RUN: Duration = Duration::from_secs(3600);
 /// Tasks and sockets that a busy moment may have more than another.
 const FLUCTUATION: usize = 8;
+/// What fills with time, up to a capacity that [`queue_bounds`] holds it to.
+const CACHES: [&str; 2] = ["replay_window", "templates"];
+/// The name of the lines of a page of metrics among its gauges.
+const PAGE_LINES: &str = "page of metrics";
+/// Lines that the page may get for what happens late for the first time.
+const NEW_LINES: i64 = 100;
 /// A share that finds no room is told so at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// Shares that become safe within so long come into the queue in no order: each connection hands
@@ -40,8 +46,9 @@ pub(super) fn queue_bounds(record: &Record<'_>) -> Judgement {
     Ok(Judged::of(count, "queues looked at"))
 }
 
-/// No program has more tasks than its connections explain, and in a long run neither grows: the
-/// last quarter has no more of them than the second had, when everything had warmed up.
+/// No program has more tasks than its connections explain, and in a long run nothing grows: the
+/// last quarter has no more tasks and sockets than the second had, when everything had warmed up,
+/// and no gauge of what the gateway holds has left what it was then behind.
 pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
     let end = record.settled_at();
     let mut second: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -70,7 +77,38 @@ pub(super) fn memory_bounded(record: &Record<'_>) -> Judgement {
             return Err(Judged::fail(seen.at, what));
         }
     }
+    gauges_stay(record)?;
     Ok(Judged::of(count, "looks at programs"))
+}
+
+/// In a long run no gauge is, all through the last quarter, above all that it was in the second.
+/// One that only had a busy moment comes down again; a leak does not.
+fn gauges_stay(record: &Record<'_>) -> Result<(), Judged> {
+    let end = record.settled_at();
+    let (mut second, mut last) = (BTreeMap::new(), BTreeMap::new());
+    for (at, page) in pages(record).filter(|(at, _)| end >= LONG_RUN && *at <= end) {
+        let mut gauges = labelled(page, "gateway_queue_length{queue=\"");
+        gauges.retain(|queue, _| !CACHES.contains(queue));
+        gauges.insert(PAGE_LINES, page.lines().count() as i64);
+        for (name, value) in gauges {
+            if at >= end / 4 && at < end / 2 {
+                let most = second.entry(name).or_insert(value);
+                *most = value.max(*most);
+            } else if at >= end / 4 * 3 {
+                let least = last.entry(name).or_insert(value);
+                *least = value.min(*least);
+            }
+        }
+    }
+    for (name, least) in last {
+        let Some(most) = second.get(name) else { continue };
+        let more = if name == PAGE_LINES { NEW_LINES } else { FLUCTUATION as i64 };
+        if least > most + more {
+            let what = format!("{name} has grown to {least} and more, from {most} at most");
+            return Err(Judged::fail(end, what));
+        }
+    }
+    Ok(())
 }
 
 /// A full queue gives up the share that its policy names: the newest, at once, or the oldest, in
@@ -222,6 +260,25 @@ mod tests {
         };
         story(118).check(memory_bounded, "pass");
         story(119).check(memory_bounded, "has grown to 119 tasks");
+    }
+
+    #[test]
+    fn a_gauge_that_never_comes_down_again_is_seen() {
+        let load = || HostSeen::Load { host: "gateway".to_owned(), tasks: 1, sockets: 1 };
+        let story = |queue: &'static str, late: [u32; 2]| {
+            let page = |length| {
+                let text = format!("gateway_queue_length{{queue=\"{queue}\"}} {length}\n");
+                Seen::Output { source: "gateway /metrics".to_owned(), text }
+            };
+            let (quarter, story) = (1_000_000, Story::new().host(load()).see(page(1)));
+            let story = story.later(quarter).see(page(3)).see(page(10)).later(2 * quarter);
+            let story = late.into_iter().fold(story, |story, length| story.see(page(length)));
+            story.later(quarter - 10).settled()
+        };
+        story("blocks", [19, 20]).check(memory_bounded, "blocks has grown to 19 and more, from 10");
+        story("blocks", [20, 18]).check(memory_bounded, "pass");
+        // A cache fills up to its capacity.
+        story("replay_window", [5_000, 6_000]).check(memory_bounded, "pass");
     }
 
     fn accepted(event_id: &str) -> Value {
