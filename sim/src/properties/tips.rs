@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gateway_core::mode::Mode;
+use serde_json::Value;
 
 use super::index::Answer;
 use super::{Judged, Judgement, Record};
@@ -87,6 +88,9 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
         let interrupted = crashes.iter().any(|crash| *crash >= ended && *crash <= at);
         count += 1;
         let took = ended.saturating_sub(seen);
+        if record.mode_at(seen) == Mode::Inline {
+            held_after_window(record, line).map_err(|what| Judged::fail(ended, what))?;
+        }
         match line["outcome"].as_str() {
             Some("switched") => {
                 let first = !line["previous_prev_hash"].is_string();
@@ -114,6 +118,24 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
         }
     }
     Ok(Judged::of(count, "switches"))
+}
+
+/// Whoever was on a tip when the verdict on the next one did not come within its window is held from
+/// then on, and the event says so.
+fn held_after_window(record: &Record<'_>, line: &Value) -> Result<(), String> {
+    let was_on_one = line["previous_prev_hash"].is_string();
+    let is_gated = line["mode"] == Mode::Inline.as_str();
+    let is_over = matches!(line["outcome"].as_str(), Some("switched" | "disconnected"));
+    let window_ms = record.setting.verdict_window.as_secs_f64() * 1e3;
+    let took_ms = line["ended_after_ms"].as_f64().unwrap_or_default();
+    if !(was_on_one && is_gated && is_over) || took_ms <= window_ms + 1.0 {
+        return Ok(());
+    }
+    match line["held_after_ms"].as_f64() {
+        Some(held) if held <= window_ms + 1.0 => Ok(()),
+        Some(held) => Err(format!("the hold began after {held} ms, the window has {window_ms}")),
+        None => Err(format!("a switch took {took_ms} ms and nothing was held")),
+    }
 }
 
 /// Whether the switch came after the hold and some miner was left on the old tip for all of it.
@@ -434,6 +456,23 @@ mod tests {
             .later(200)
             .settled()
             .check(prevhash_switch, "pass");
+    }
+
+    #[test]
+    fn a_hold_begins_when_the_window_ends() {
+        let story = |took: f64, held: Option<f64>| {
+            Story::new().event(serde_json::json!({
+                "event": "prevhash_switch", "mode": "inline", "outcome": "switched",
+                "prev_hash": "bb", "previous_prev_hash": "aa", "ended_after_ms": took,
+                "held_after_ms": held, "tip_seen_at_ms": EPOCH_MS, "timestamp_ms": EPOCH_MS,
+            }))
+        };
+        story(49.0, None).check(prevhash_switch, "pass");
+        story(51.5, None).check(prevhash_switch, "nothing was held");
+        story(600.0, Some(500.0)).check(prevhash_switch, "began after 500 ms");
+        story(51.5, Some(50.0)).check(prevhash_switch, "pass");
+        // A rejection ends the wait before its window does.
+        story(600.0, Some(7.0)).check(prevhash_switch, "pass");
     }
 
     #[test]
