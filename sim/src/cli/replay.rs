@@ -16,7 +16,7 @@ use crate::report::terminal::{self, Style};
 use crate::report::{self, Judged};
 use crate::run::Finished;
 use crate::scenario::{Catalogue, Scenario, show_duration};
-use crate::shrink::{ending, shrink};
+use crate::shrink::{shrink, stopping};
 use crate::sweep::{Case, Failure, SeedAt, play};
 
 /// Options of `sim replay`.
@@ -102,7 +102,7 @@ pub(super) fn run(catalogue: &Catalogue, args: &ReplayArgs) -> Result<u8> {
     let Named { mut case, bug } = named(catalogue, &args.run, &folder, args.expanded)?;
     case.mutant = args.mutant;
     if let Some(until) = args.until {
-        case.plan = ending(&case.plan, until.min(case.plan.duration));
+        case.plan = stopping(&case.plan, until.min(case.plan.duration));
     }
     let trial = play(&case, &Clock::default());
     let Some(finished) = trial.finished else {
