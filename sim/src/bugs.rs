@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::Plan;
@@ -79,7 +80,7 @@ impl Bug {
     pub fn new(scenario: &str, weather: Weather, plan: &Plan, found: &Failure) -> Self {
         Self {
             schema: SCHEMA,
-            id: format!("{scenario}-{}", plan.seed),
+            id: format!("{scenario}-{}-{}", plan.seed, fingerprint(weather, plan, found)),
             scenario: scenario.to_owned(),
             weather,
             failure: found.clone(),
@@ -126,6 +127,13 @@ impl Bug {
     }
 }
 
+/// Eight digits that differ where the plan, what judged it, or what failed does: when scenarios or
+/// draws change, the same seed finds another bug, and must not take the place of the first.
+fn fingerprint(weather: Weather, plan: &Plan, found: &Failure) -> String {
+    let text = format!("{weather:?} {} {}", found.property, plan.to_json());
+    const_hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..4])
+}
+
 /// How many faults a plan has: those that were drawn, and those that its scenario states.
 pub fn faults(plan: &Plan) -> usize {
     let stated = plan.events.iter().filter(|event| event.action.undo().is_some());
@@ -147,7 +155,7 @@ pub fn path(folder: &Path, id: &str) -> PathBuf {
     folder.join(format!("{id}.json"))
 }
 
-/// Keeps a bug; one of the same name is replaced.
+/// Keeps a bug. The same bug is replaced, perhaps by one that is shrunk further.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -243,6 +251,28 @@ always = "share_join"
     }
 
     #[test]
+    fn another_bug_of_the_same_seed_takes_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let bug = bug();
+        let new = |plan: &Plan, failure: &Failure| Bug::new("smoke", bug.weather, plan, failure);
+        let drawn_anew = bug.expanded.with_faults(bug.expanded.faults[1..].to_vec());
+        let other_failure = Failure { property: "conservation".to_owned(), ..bug.failure.clone() };
+        let bugs = [
+            bug.clone(),
+            new(&drawn_anew, &bug.failure),
+            new(&bug.expanded, &other_failure),
+            // The same once more, shrunk.
+            new(&bug.expanded, &bug.failure).shrunk_to(drawn_anew, bug.failure.clone()),
+        ];
+        for bug in &bugs {
+            store(folder.path(), bug).unwrap();
+        }
+        let mut kept = bugs[1..].to_vec();
+        kept.sort_by(|one, other| one.id.cmp(&other.id));
+        assert_eq!(all(folder.path()).unwrap(), kept);
+    }
+
+    #[test]
     fn its_line_says_how_to_see_it_again() {
         let bug = bug();
         let (seed, all) = (bug.expanded.seed, bug.expanded.faults.len());
@@ -257,9 +287,10 @@ always = "share_join"
         let smaller = bug.shrunk_to(smaller, failure);
         let line = smaller.line();
         assert!(line.contains(&format!("faults=2/{all} (shrunk)")), "{line}");
-        assert!(line.ends_with(&format!("sim replay smoke-{seed}")), "{line}");
+        let id = smaller.id.clone();
+        assert!(line.ends_with(&format!("sim replay {id}")), "{line}");
         let elsewhere = Bug { kept: Kept::In("dir".into()), ..smaller.clone() }.line();
-        assert!(elsewhere.ends_with(&format!("sim replay smoke-{seed} --bugs dir")), "{elsewhere}");
+        assert!(elsewhere.ends_with(&format!("sim replay {id} --bugs dir")), "{elsewhere}");
         let lost = Bug { kept: Kept::Nowhere, ..smaller }.line();
         assert!(lost.ends_with(&format!("sim replay {seed}@smoke")), "{lost}");
     }

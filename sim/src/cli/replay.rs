@@ -166,8 +166,10 @@ pub(super) fn shrink_run(catalogue: &Catalogue, args: &ShrinkArgs) -> Result<u8>
         let (miners, length) = (plan.miners.len(), show_duration(plan.duration));
         say(format!("run {tried:>4}: {faults} faults, {events} events, {miners} miners, {length}"));
     });
+    // A known bug that now fails in another way is another bug.
+    let known = bug.filter(|bug| bug.failure.property == failure.property);
     let bug =
-        bug.unwrap_or_else(|| Bug::new(&case.scenario.name, case.weather, &case.plan, &failure));
+        known.unwrap_or_else(|| Bug::new(&case.scenario.name, case.weather, &case.plan, &failure));
     let kept = args.bugs.clone().map_or(Kept::InTheBase, Kept::In);
     let bug = bug.shrunk_to(shrunk.plan, shrunk.failure).kept(kept);
     say(format!("\nafter {} runs, this still fails:", shrunk.tried));
