@@ -14,7 +14,7 @@ use crate::report::golden::{self, Check};
 use crate::report::model::Outcome;
 use crate::report::progress::Progress;
 use crate::report::terminal::{self, Style};
-use crate::report::{self, Judged, junit};
+use crate::report::{self, Broken, Judged, junit};
 use crate::run;
 use crate::scenario::{Catalogue, NodeChoice, Scenario};
 
@@ -48,13 +48,17 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
         Style::new(std::io::stdout().is_terminal(), std::env::var("NO_COLOR").ok().as_deref());
     let single = request.scenarios.len() == 1;
     let github = GitHub::of_this_process();
-    let (mut runs, mut code) = (Vec::new(), 0);
+    let (mut runs, mut broken, mut code) = (Vec::new(), Vec::new(), 0);
     play(&request, &mut |name, played| {
         let (run, html) = match played.and_then(|played| keep(played, &reports, !args.no_golden)) {
             Ok(kept) => kept,
             Err(error) => {
                 code = HARNESS;
-                return format!("{name}: {error:#}");
+                let one = Broken { scenario: name.to_owned(), error: format!("{error:#}") };
+                github.annotate_broken(&one);
+                let line = format!("{name}: {}", one.error);
+                broken.push(one);
+                return line;
             }
         };
         if !run.passed() && code == 0 {
@@ -69,9 +73,10 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
         runs.push(run);
         text
     })?;
-    github.summarise(&github::runs_in_markdown(&runs))?;
+    github.summarise(&github::runs_in_markdown(&runs, &broken))?;
     if let Some(path) = &args.junit {
-        std::fs::write(path, junit::render(&runs)).with_context(|| path.display().to_string())?;
+        std::fs::write(path, junit::render(&runs, &broken))
+            .with_context(|| path.display().to_string())?;
     }
     Ok(code)
 }
@@ -89,7 +94,7 @@ fn keep(played: Played, reports: &Path, with_golden: bool) -> Result<(Judged, Pa
     let golden = if with_golden { golden::check(&root(), &report)? } else { Check::NotChecked };
     let run = Judged { report, golden };
     let path = directory.join("junit.xml");
-    std::fs::write(&path, junit::render(std::slice::from_ref(&run)))
+    std::fs::write(&path, junit::render(std::slice::from_ref(&run), &[]))
         .with_context(|| path.display().to_string())?;
     Ok((run, html))
 }

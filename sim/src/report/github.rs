@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::{Judged, fail_lines};
+use super::{Broken, Judged, fail_lines};
 use crate::bugs::Bug;
 
 /// Where GitHub Actions listens; nowhere outside of it.
@@ -65,6 +65,12 @@ impl GitHub {
         }
     }
 
+    /// Shows why a scenario could not be played.
+    pub fn annotate_broken(&self, broken: &Broken) {
+        let title = format!("{} cannot be played", broken.scenario);
+        self.annotate(&Annotation { title, text: broken.error.clone() });
+    }
+
     /// Adds Markdown to the summary of the step.
     ///
     /// # Errors
@@ -76,11 +82,23 @@ impl GitHub {
     }
 }
 
-/// Runs for the summary of a step: how many, and those that failed.
-pub fn runs_in_markdown(runs: &[Judged]) -> String {
+/// Runs for the summary of a step: how many, those that failed, and what could not be played.
+pub fn runs_in_markdown(runs: &[Judged], broken: &[Broken]) -> String {
     let failed: Vec<&Judged> = runs.iter().filter(|run| !run.passed()).collect();
-    let mark = if failed.is_empty() { "✅" } else { "❌" };
-    let mut text = format!("### {mark} {} scenarios, {} failed\n", runs.len(), failed.len());
+    let mark = if failed.is_empty() && broken.is_empty() { "✅" } else { "❌" };
+    let unplayed = match broken.len() {
+        0 => String::new(),
+        count => format!(", {count} could not be played"),
+    };
+    let (all, failures) = (runs.len() + broken.len(), failed.len());
+    let mut text = format!("### {mark} {all} scenarios, {failures} failed{unplayed}\n");
+    for Broken { scenario, error } in broken {
+        text.push_str(&format!("\n**{scenario}** cannot be played\n"));
+        for line in error.lines() {
+            text.push_str(&format!("\n    {line}"));
+        }
+        text.push('\n');
+    }
     for run in failed {
         text.push_str(&format!("\n**{}**: golden {}\n", run.report.header.scenario, run.golden));
         for line in fail_lines(&run.report) {
@@ -117,10 +135,17 @@ mod tests {
     fn runs_are_summed_up_with_what_failed() {
         let judged = |report| Judged { report, golden: Check::Same };
         let runs = [judged(sample::passing()), judged(sample::failing())];
-        let text = runs_in_markdown(&runs);
+        let text = runs_in_markdown(&runs, &[]);
         assert!(text.starts_with("### ❌ 2 scenarios, 1 failed"), "{text}");
         assert!(text.contains("    FAIL share_join t=41.207s seed=77"), "{text}");
-        assert!(runs_in_markdown(&runs[..1]).contains("✅ 1 scenarios, 0 failed"));
+        assert!(runs_in_markdown(&runs[..1], &[]).contains("✅ 1 scenarios, 0 failed"));
+        let broken = Broken { scenario: "smoke".to_owned(), error: "no\nnode".to_owned() };
+        let text = runs_in_markdown(&runs[..1], &[broken]);
+        assert!(
+            text.starts_with("### ❌ 2 scenarios, 0 failed, 1 could not be played\n"),
+            "{text}"
+        );
+        assert!(text.contains("**smoke** cannot be played\n\n    no\n    node\n"), "{text}");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use super::golden::Check;
 use super::markup::escape;
 use super::model::{Property, Verdict};
-use super::{Judged, replay_command};
+use super::{Broken, Judged, replay_command};
 
-/// One suite a run, one case a property, and one case for the golden.
-pub fn render(runs: &[Judged]) -> String {
-    let (mut cases, mut failures) = (0, 0);
+/// One suite a run, one case a property, and one case for the golden; and of what could not be
+/// played one suite with the error.
+pub fn render(runs: &[Judged], broken: &[Broken]) -> String {
+    let (mut cases, mut failures, errors) = (broken.len(), 0, broken.len());
     let mut suites = String::new();
     for run in runs {
         let (tests, failed, skipped) = totals(run);
@@ -16,7 +17,7 @@ pub fn render(runs: &[Judged]) -> String {
         let header = &run.report.header;
         suites.push_str(&format!(
             "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failed}\" \
-             skipped=\"{skipped}\" time=\"{}\">\n",
+             errors=\"0\" skipped=\"{skipped}\" time=\"{}\">\n",
             escape(&header.scenario),
             time(header.duration_ms)
         ));
@@ -26,9 +27,22 @@ pub fn render(runs: &[Judged]) -> String {
         suites.push_str(&golden_case(run));
         suites.push_str("  </testsuite>\n");
     }
+    for one in broken {
+        suites.push_str(&broken_suite(one));
+    }
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites name=\"sim\" tests=\"{cases}\" failures=\"{failures}\">\n{suites}</testsuites>\n"
+         <testsuites name=\"sim\" tests=\"{cases}\" failures=\"{failures}\" errors=\"{errors}\">\n\
+         {suites}</testsuites>\n"
+    )
+}
+
+fn broken_suite(broken: &Broken) -> String {
+    let (name, error) = (escape(&broken.scenario), escape(&broken.error));
+    format!(
+        "  <testsuite name=\"{name}\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0.000\">\n\
+         \x20   <testcase classname=\"{name}\" name=\"it can be played\" time=\"0.000\">\n\
+         \x20     <error message=\"{error}\"/>\n    </testcase>\n  </testsuite>\n"
     )
 }
 
@@ -99,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_skips_and_goldens_are_cases() {
+    fn failures_skips_goldens_and_errors_are_cases() {
         let different = Check::Different(golden::diff(
             &serde_json::json!({ "reason_codes": { "stale_job_submission": 3 } }),
             &serde_json::json!({ "reason_codes": { "stale_job_submission": 4 } }),
@@ -108,6 +122,10 @@ mod tests {
             Judged { report: sample::failing(), golden: different },
             Judged { report: sample::passing(), golden: Check::Same },
         ];
-        sample::snapshot("junit", &render(&runs));
+        let broken = [Broken {
+            scenario: "smoke".to_owned(),
+            error: "configuration of the gateway: \"timing\" has no such key".to_owned(),
+        }];
+        sample::snapshot("junit", &render(&runs, &broken));
     }
 }

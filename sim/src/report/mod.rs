@@ -42,6 +42,15 @@ pub struct Judged {
     pub golden: golden::Check,
 }
 
+/// A scenario whose run says nothing: the harness or its configuration is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The scenario.
+    pub scenario: String,
+    /// What kept it from being played.
+    pub error: String,
+}
+
 impl Judged {
     /// Whether no property failed and the golden, where there is one for this seed, agrees.
     pub fn passed(&self) -> bool {
