@@ -20,6 +20,14 @@ impl File {
         Self { synced: bytes.len(), bytes, cut_off: Vec::new() }
     }
 
+    /// A file that took the place of another, or of none, and of which nothing is on the medium.
+    pub(super) fn unsynced(bytes: Vec<u8>, replaced: Option<Self>) -> Self {
+        let mut before = replaced.unwrap_or_default();
+        before.bytes.truncate(before.synced);
+        before.bytes.append(&mut before.cut_off);
+        Self { bytes, synced: 0, cut_off: before.bytes }
+    }
+
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -87,6 +95,20 @@ mod tests {
             outcomes.into_iter().collect::<Vec<_>>(),
             [b"one".to_vec(), b"one|two".to_vec()]
         );
+    }
+
+    #[test]
+    fn what_took_the_place_of_another_unsynced_is_torn_or_gone() {
+        let mut rng = streams::derive(3, "disk");
+        let mut outcomes = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            let mut file = File::unsynced(b"ab".to_vec(), Some(File::durable(b"old".to_vec())));
+            assert_eq!(file.bytes, b"ab");
+            file.lose_power(&mut rng);
+            outcomes.insert(file.bytes);
+        }
+        let expected: [&[u8]; 4] = [b"", b"a", b"ab", b"old"];
+        assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

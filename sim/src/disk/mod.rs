@@ -34,6 +34,8 @@ pub struct DiskFaults {
     pub sync_latency: (Duration, Duration),
     /// How likely a read is to have one bit flipped, 0 to 1.
     pub flip_on_read: f64,
+    /// Reads are whole outside of this folder; none is nowhere.
+    pub only_in: Option<PathBuf>,
 }
 
 impl Default for DiskFaults {
@@ -46,7 +48,15 @@ impl Default for DiskFaults {
             lose_syncs: false,
             sync_latency: (Duration::ZERO, Duration::ZERO),
             flip_on_read: 0.0,
+            only_in: None,
         }
+    }
+}
+
+impl DiskFaults {
+    /// Whether a read of this file can go wrong.
+    fn hits(&self, path: &Path) -> bool {
+        self.only_in.as_ref().is_none_or(|folder| path.starts_with(folder))
     }
 }
 
@@ -148,6 +158,9 @@ impl Storage for Disk {
         let mut state = self.lock();
         let State { files, faults, rng, .. } = &mut *state;
         let mut bytes = files.get(path).ok_or(io::ErrorKind::NotFound)?.bytes.clone();
+        if !faults.hits(path) {
+            return Ok(bytes);
+        }
         if faults.fail_reads {
             return Err(input_output_error());
         }
@@ -168,7 +181,11 @@ impl Storage for Disk {
         if state.faults.fail_syncs {
             return Err(input_output_error());
         }
-        state.files.insert(path.to_owned(), File::durable(bytes.to_vec()));
+        let file = match state.faults.lose_syncs {
+            false => File::durable(bytes.to_vec()),
+            true => File::unsynced(bytes.to_vec(), state.files.remove(path)),
+        };
+        state.files.insert(path.to_owned(), file);
         Ok(())
     }
 

@@ -10,6 +10,9 @@ use crate::scenario::{Action, DiskMode, Link, NodeMode, SECOND_VERIFIER};
 /// How long a slow disk takes to sync, at least and at most.
 const SLOW_SYNC: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
+/// The folder of the gateway's durable log on its disk.
+const LOG: &str = "gateway-log";
+
 /// Does what an action does to a link; actions that are not about links do nothing.
 pub(super) fn break_link(net: &Network, action: &Action) -> Result<(), LinkError> {
     let Some(link) = action.link().map(world_link) else { return Ok(()) };
@@ -47,8 +50,14 @@ pub(super) fn break_disk(disk: &Disk, mode: DiskMode) {
         DiskMode::SyncError => faults.fail_syncs = true,
         DiskMode::SlowSync => faults.sync_latency = SLOW_SYNC,
         DiskMode::LostSync => faults.lose_syncs = true,
-        DiskMode::FlipOnRead => faults.flip_on_read = 1.0,
-        DiskMode::ReadError => faults.fail_reads = true,
+        DiskMode::FlipOnRead => {
+            faults.flip_on_read = 1.0;
+            faults.only_in = Some(LOG.into());
+        }
+        DiskMode::ReadError => {
+            faults.fail_reads = true;
+            faults.only_in = Some(LOG.into());
+        }
     }
     disk.set_faults(faults);
 }
@@ -73,7 +82,7 @@ pub(super) fn node_fault(mode: NodeMode) -> Fault {
 pub(super) fn lose_resend_data(disk: &Disk) {
     /// Eight digits of checksum and a space come before the letter of the kind.
     const KIND_AT: usize = 9;
-    for path in disk.paths().into_iter().filter(|path| path.starts_with("gateway-log")) {
+    for path in disk.paths().into_iter().filter(|path| path.starts_with(LOG)) {
         let bytes = disk.peek(&path).expect("the disk lists what it has");
         let lines = bytes.split_inclusive(|byte| *byte == b'\n');
         let kept: Vec<&[u8]> = lines.filter(|line| line.get(KIND_AT) != Some(&b'S')).collect();

@@ -210,9 +210,9 @@ choices! {
         SlowSync = "slow_sync",
         /// Syncs say that they succeeded, and did nothing.
         LostSync = "lost_sync",
-        /// A read has one bit flipped.
+        /// A read of the gateway's durable log has one bit flipped.
         FlipOnRead = "flip_on_read",
-        /// Reads fail (EIO).
+        /// Reads of the gateway's durable log fail (EIO).
         ReadError = "read_error",
     }
 }
