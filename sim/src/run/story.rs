@@ -432,6 +432,9 @@ fn check_hosts(scenario: &Scenario, plan: &Plan) -> Result<(), RunError> {
 }
 
 fn set_up_links(world: &World, scenario: &Scenario) -> Result<(), RunError> {
+    if let Some(limit) = scenario.sim.retransmission_limit {
+        world.net().set_retransmission_limit(limit);
+    }
     if let Some(quality) = scenario.links.get("default") {
         change(world, "*", quality)?;
     }

@@ -82,6 +82,8 @@ pub struct Sim {
     pub initial_blocks: Span,
     /// Every fault is healed this long before the end.
     pub quiet_tail: Duration,
+    /// How long TCP repeats unanswered bytes before it gives up; none is as long as Linux does.
+    pub retransmission_limit: Option<Duration>,
     /// A harder proof-of-work limit than regtest's, in compact form; embedded chain only.
     pub bits: Option<u32>,
 }

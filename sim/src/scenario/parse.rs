@@ -122,6 +122,7 @@ fn read_sim(mut table: Reader<'_>) -> Option<Sim> {
         node,
         initial_blocks,
         quiet_tail: table.duration("quiet_tail").unwrap_or(Duration::from_secs(5)),
+        retransmission_limit: table.duration("retransmission_limit"),
         bits,
     };
     table.finish();
