@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
@@ -102,13 +102,23 @@ pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     let soak = ["run", "soak", "--node", "embedded"];
     run(root, "a day in virtual time", &release, &soak)?;
     differences(root)?;
-    let minutes = minutes.to_string();
-    let sweep = ["sweep", "all", "--minutes", &minutes];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let (minutes, first) = (minutes.to_string(), first_seed_of(now).to_string());
+    println!("ci: tonight's seeds begin at {first}");
+    let sweep = ["sweep", "all", "--minutes", &minutes, "--first", &first];
     run(root, "the bug base and a long sweep", &release, &sweep)?;
     certificate(root, &release)?;
     step("seeded bugs", || mutants::run(root, &[]))?;
     println!("ci: the night was quiet, {} s", begun.elapsed().as_secs());
     Ok(())
+}
+
+/// More seeds than a night has time for, so that no night plays those of another.
+const SEEDS_A_NIGHT: u64 = 10_000_000;
+
+/// The first seed of the night of this time since the Unix epoch.
+fn first_seed_of(now: Duration) -> u64 {
+    now.as_secs() / 86_400 * SEEDS_A_NIGHT
 }
 
 /// The promises, measured on the real programs. A machine that is too busy to measure has broken
@@ -226,4 +236,16 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     work().with_context(|| format!("step \"{name}\""))?;
     println!("ci: {name} ok ({:.1} s)", begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_night_has_seeds_of_its_own() {
+        let at = |hours: u64| first_seed_of(Duration::from_secs(hours * 3600));
+        assert_eq!((at(2), at(23)), (0, 0));
+        assert_eq!((at(24), at(48)), (SEEDS_A_NIGHT, 2 * SEEDS_A_NIGHT));
+    }
 }

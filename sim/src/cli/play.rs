@@ -156,7 +156,7 @@ fn play_one(
     request: &Request<'_>,
     progress: &Progress,
 ) -> Result<Played> {
-    let seed = request.seed.unwrap_or_else(|| scenario.sim.seeds.low());
+    let seed = request.seed.unwrap_or_else(|| scenario.sim.first_seed());
     let plan = scenario.plan(seed);
     let (node, recording) = source.node(scenario, seed, request.record)?;
     let clock = progress.run(&scenario.name, plan.duration.as_millis() as u64);

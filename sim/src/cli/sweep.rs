@@ -20,7 +20,7 @@ use crate::scenario::{Catalogue, Scenario};
 use crate::shrink::shrink;
 use crate::sweep::{Case, FailedRun, Job, Order, Tally, Trial, over, play, sweepable};
 
-/// Runs of a sweep that says neither how many nor how long.
+/// Runs of a sweep that says neither how many nor how long, of scenarios that do not either.
 const DEFAULT_RUNS: u64 = 100;
 /// So many failures of one property of one scenario are shrunk; more would be the same.
 const SHRUNK_ALIKE: u32 = 2;
@@ -32,10 +32,13 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct SweepArgs {
     /// A scenario, a family, or `all`; several scenarios take turns
     scenario: String,
-    /// So many runs from seed 0 on, or the seeds A..B
-    #[arg(long, value_name = "A..B|N", value_parser = seeds, conflicts_with = "minutes")]
-    seeds: Option<(u64, u64)>,
-    /// Goes on for so long instead
+    /// So many runs from the first seed on, or the seeds A..B
+    #[arg(long, value_name = "A..B|N", value_parser = seeds)]
+    seeds: Option<Seeds>,
+    /// The first seed; default: 0, or what a scenario that is swept alone says
+    #[arg(long, value_name = "SEED")]
+    first: Option<u64>,
+    /// Goes on for so long instead, or ends the runs after so long
     #[arg(long)]
     minutes: Option<f64>,
     /// How many worlds live at once; default: as many as there are processors
@@ -58,27 +61,52 @@ pub(super) struct SweepArgs {
     reports: Option<PathBuf>,
 }
 
+/// What `--seeds` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seeds {
+    /// A range says where it begins, a count does not.
+    first: Option<u64>,
+    count: u64,
+}
+
 /// `A..B` or a count.
-fn seeds(text: &str) -> Result<(u64, u64), String> {
+fn seeds(text: &str) -> Result<Seeds, String> {
     let wrong = |_| format!("\"{text}\" is neither a count nor A..B");
     let (first, end) = match text.split_once("..") {
-        Some((first, end)) => (first.parse().map_err(wrong)?, end.parse().map_err(wrong)?),
-        None => (0, text.parse().map_err(wrong)?),
+        Some((first, end)) => (Some(first.parse().map_err(wrong)?), end.parse().map_err(wrong)?),
+        None => (None, text.parse().map_err(wrong)?),
     };
-    if first >= end {
+    let count = u64::saturating_sub(end, first.unwrap_or(0));
+    if count == 0 {
         return Err(format!("\"{text}\" holds no seed"));
     }
-    Ok((first, end - first))
+    Ok(Seeds { first, count })
+}
+
+/// The first seed, and how many there are; none goes on until the time is used up.
+fn range(args: &SweepArgs, scenarios: &[&Scenario]) -> Result<(u64, Option<u64>)> {
+    let in_range = args.seeds.and_then(|seeds| seeds.first);
+    if in_range.is_some() && args.first.is_some() {
+        bail!("--seeds A..B and --first both say where to begin; write --seeds N");
+    }
+    let own = match scenarios {
+        [only] => only.sim.seeds,
+        _ => None,
+    };
+    let count = match (args.seeds, args.minutes, own) {
+        (Some(seeds), ..) => Some(seeds.count),
+        (None, Some(_), _) => None,
+        (None, None, Some(own)) => Some(own.high() - own.low() + 1),
+        (None, None, None) => Some(DEFAULT_RUNS),
+    };
+    let first = in_range.or(args.first).or_else(|| own.map(|own| own.low()));
+    Ok((first.unwrap_or(0), count))
 }
 
 /// Plays seeds until they, or the time, are used up.
 pub(super) fn run(catalogue: &Catalogue, args: &SweepArgs) -> Result<u8> {
     let scenarios = sweepable(&catalogue.select(&args.scenario)?);
-    let (first, count) = match (args.seeds, args.minutes) {
-        (Some((first, count)), _) => (first, Some(count)),
-        (None, Some(_)) => (0, None),
-        (None, None) => (0, Some(DEFAULT_RUNS)),
-    };
+    let (first, count) = range(args, &scenarios)?;
     let folder = args.bugs.clone().unwrap_or_else(|| root().join("scenarios").join("bugs"));
     let folder = (!args.no_bugs).then_some(folder);
     let kept = match (&folder, &args.bugs) {
@@ -231,12 +259,59 @@ impl Sweep<'_> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SweepArgs,
+    }
+
+    /// What a command line comes to.
+    fn of(line: &str, scenarios: &[&Scenario]) -> Result<(u64, Option<u64>)> {
+        let words = ["sweep", "all"].into_iter().chain(line.split_whitespace());
+        range(&Line::try_parse_from(words)?.args, scenarios)
+    }
+
+    #[rstest]
+    #[case("", 0, Some(DEFAULT_RUNS))]
+    #[case("--seeds 500", 0, Some(500))]
+    #[case("--seeds 64..80", 64, Some(16))]
+    #[case("--seeds 500 --first 7", 7, Some(500))]
+    #[case("--minutes 2", 0, None)]
+    #[case("--minutes 2 --first 7", 7, None)]
+    #[case("--minutes 2 --first 7 --seeds 9", 7, Some(9))]
+    fn a_sweep_begins_where_it_is_told_to(
+        #[case] line: &str,
+        #[case] first: u64,
+        #[case] count: Option<u64>,
+    ) {
+        assert_eq!(of(line, &[]).unwrap(), (first, count));
+    }
+
     #[test]
-    fn seeds_are_a_count_or_a_range() {
-        assert_eq!(seeds("500"), Ok((0, 500)));
-        assert_eq!(seeds("64..80"), Ok((64, 16)));
-        assert!(seeds("5..5").is_err() && seeds("x").is_err() && seeds("0").is_err());
+    fn a_scenario_alone_may_bring_its_own_seeds() {
+        let text = "schema = 1\nname = \"t\"\ndoc = \"d\"\n\
+                    sim = { duration = \"9s\", seeds = \"8..64\" }\n\
+                    [[expect]]\nalways = \"share_join\"\n";
+        let scenario = Scenario::parse("t", "t", text).unwrap();
+        assert_eq!(of("", &[&scenario]).unwrap(), (8, Some(56)));
+        assert_eq!(of("--seeds 3", &[&scenario]).unwrap(), (8, Some(3)));
+        assert_eq!(of("--first 1", &[&scenario]).unwrap(), (1, Some(56)));
+        assert_eq!(of("", &[&scenario, &scenario]).unwrap(), (0, Some(DEFAULT_RUNS)));
+    }
+
+    #[rstest]
+    #[case("--seeds 5..5", "holds no seed")]
+    #[case("--seeds 6..5", "holds no seed")]
+    #[case("--seeds 0", "holds no seed")]
+    #[case("--seeds x", "neither a count nor A..B")]
+    #[case("--seeds 5..9 --first 7", "both say where to begin")]
+    fn what_is_no_range_is_refused(#[case] line: &str, #[case] expected: &str) {
+        let error = of(line, &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }

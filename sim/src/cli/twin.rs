@@ -28,7 +28,7 @@ pub(super) fn run(catalogue: &Catalogue, scenarios: &Path, args: &TwinArgs) -> R
     for scenario in catalogue.select(&args.scenario)? {
         let twin = Twin {
             scenario,
-            seed: args.seed.unwrap_or_else(|| scenario.sim.seeds.low()),
+            seed: args.seed.unwrap_or_else(|| scenario.sim.first_seed()),
             node: args.node,
             scenarios: &scenarios,
         };

@@ -74,8 +74,9 @@ pub struct Scenario {
 pub struct Sim {
     /// How long the run takes in virtual time, its quiet tail included.
     pub duration: TimeSpan,
-    /// The seeds of a sweep; a plain run takes the first.
-    pub seeds: Span,
+    /// The seeds of a sweep of this scenario alone that names none; every other run takes the
+    /// first of them unless it is told another.
+    pub seeds: Option<Span>,
     /// Which node the scenario asks for.
     pub node: NodeChoice,
     /// Blocks in the chain before the run begins.
@@ -99,6 +100,13 @@ pub enum NodeChoice {
     Replay,
     /// The chain inside this program.
     Embedded,
+}
+
+impl Sim {
+    /// The seed of a run that is told none.
+    pub fn first_seed(&self) -> u64 {
+        self.seeds.map_or(0, |seeds| seeds.low())
+    }
 }
 
 impl NodeChoice {

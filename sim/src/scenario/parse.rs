@@ -118,7 +118,7 @@ fn read_sim(mut table: Reader<'_>) -> Option<Sim> {
     }
     let sim = Sim {
         duration: duration.unwrap_or(TimeSpan::fixed(Duration::ZERO)),
-        seeds: table.span("seeds").unwrap_or(Span::fixed(0)),
+        seeds: table.span("seeds"),
         node,
         initial_blocks,
         quiet_tail: table.duration("quiet_tail").unwrap_or(Duration::from_secs(5)),
