@@ -11,6 +11,8 @@ use crate::{mutants, tidy};
 
 /// How long the gate tries each fuzz target.
 const GATE_FUZZ_SECONDS: u64 = 10;
+/// Runs of a sweep with many faults of many families, which the gate plays twice.
+const STORMS: [&str; 2] = ["5@smoke", "5@prevhash-two-verifiers-one-dies"];
 /// How `sim certify` ends where the machine was too busy to measure.
 const INCONCLUSIVE: i32 = 5;
 
@@ -54,6 +56,7 @@ pub(crate) fn fuzz_smoke(root: &Path, seconds: u64) -> Result<()> {
 /// Changed bytes of real templates, judged by us and, where there is a node, by its proposal mode;
 /// and drawn stories of chains, told by the embedded chain and by the node.
 fn differences(root: &Path) -> Result<()> {
+    ensure_nextest(root)?;
     step("mutated templates and drawn chains", || {
         let tests = "binary(mutation) or test(drawn_stories)";
         let status = Command::new("cargo")
@@ -81,6 +84,9 @@ pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
     let seeds = seeds.to_string();
     sim(root, "the bug base and a sweep", &["sweep", "all", "--seeds", &seeds])?;
     sim(root, "determinism", &["twin", "reorg", "--node", "embedded"])?;
+    for storm in STORMS {
+        sim(root, "determinism in a storm", &["twin", storm])?;
+    }
     fuzz_smoke(root, GATE_FUZZ_SECONDS)?;
     step("seeded bugs", || mutants::run(root, &["--smoke".to_owned()]))?;
     println!("ci: the gate is open after {} s", begun.elapsed().as_secs());

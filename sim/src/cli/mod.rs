@@ -129,7 +129,8 @@ struct RunArgs {
 
 #[derive(Args)]
 struct TwinArgs {
-    /// A scenario, a family, or `all`
+    /// A scenario, a family, `all`, or a run of a sweep: SEED@SCENARIO
+    #[arg(value_name = "SCENARIO|SEED@SCENARIO")]
     scenario: String,
     /// Every random choice follows from it; default: the scenario's first
     #[arg(long)]

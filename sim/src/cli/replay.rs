@@ -86,7 +86,7 @@ fn named(
 }
 
 /// The scenario of this very name, even where a family has the same.
-fn one<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Scenario> {
+pub(super) fn one<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Scenario> {
     match catalogue.all().iter().find(|scenario| scenario.name == name) {
         Some(scenario) => Ok(scenario),
         None => match catalogue.select(name) {

@@ -1,4 +1,6 @@
 //! `sim twin`: the same run in two processes that have as little in common as can be.
+//!
+//! A plain run is played by `sim run`, a run of a sweep by `sim replay`, storm and all.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use super::{HARNESS, NOT_DETERMINISTIC, NodeArg, TwinArgs, say};
+use super::{HARNESS, NOT_DETERMINISTIC, TwinArgs, replay, say};
 use crate::scenario::{Catalogue, Scenario};
+use crate::sweep::SeedAt;
 
 /// The second process starts at least this long after the first.
 const APART: Duration = Duration::from_secs(2);
@@ -25,18 +28,13 @@ pub(super) fn run(catalogue: &Catalogue, scenarios: &Path, args: &TwinArgs) -> R
     };
     let scenarios = scenarios.canonicalize().with_context(|| scenarios.display().to_string())?;
     let mut code = 0;
-    for scenario in catalogue.select(&args.scenario)? {
-        let twin = Twin {
-            scenario,
-            seed: args.seed.unwrap_or_else(|| scenario.sim.first_seed()),
-            node: args.node,
-            scenarios: &scenarios,
-        };
+    for (name, seed, verb) in runs(catalogue, args)? {
+        let twin = Twin { name, seed, verb, scenarios: &scenarios };
+        let Twin { name, seed, .. } = &twin;
         match twin.compare(&exe, &other)? {
-            None => say(format!("{}: identical (seed {})", scenario.name, twin.seed)),
+            None => say(format!("{name}: identical (seed {seed})")),
             Some(difference) => {
                 code = NOT_DETERMINISTIC;
-                let (name, seed) = (&scenario.name, twin.seed);
                 say(format!("{name}: NOT DETERMINISTIC (seed {seed})\n{difference}"));
             }
         }
@@ -44,17 +42,40 @@ pub(super) fn run(catalogue: &Catalogue, scenarios: &Path, args: &TwinArgs) -> R
     Ok(code)
 }
 
+/// What is played twice: scenario, seed, and the verb that plays it with its arguments.
+fn runs<'a>(catalogue: &'a Catalogue, args: &TwinArgs) -> Result<Vec<(&'a str, u64, Vec<String>)>> {
+    if let Ok(SeedAt { seed, scenario }) = args.scenario.parse() {
+        if args.seed.is_some() || args.node.is_some() {
+            bail!("{} names its seed and plays on the embedded chain", args.scenario);
+        }
+        let scenario = replay::one(catalogue, &scenario)?;
+        return Ok(vec![(&scenario.name, seed, vec!["replay".into(), args.scenario.clone()])]);
+    }
+    let run = |scenario: &'a Scenario| {
+        let seed = args.seed.unwrap_or_else(|| scenario.sim.first_seed());
+        let mut verb: Vec<String> =
+            vec!["run".into(), scenario.name.clone(), "--seed".into(), seed.to_string()];
+        verb.extend(["--no-golden", "-j", "1"].map(String::from));
+        if let Some(node) = args.node.and_then(|node| node.to_possible_value()) {
+            verb.extend(["--node".into(), node.get_name().to_owned()]);
+        }
+        (scenario.name.as_str(), seed, verb)
+    };
+    Ok(catalogue.select(&args.scenario)?.into_iter().map(run).collect())
+}
+
 struct Twin<'a> {
-    scenario: &'a Scenario,
+    name: &'a str,
     seed: u64,
-    node: Option<NodeArg>,
+    /// The verb of `sim`, and what it is given.
+    verb: Vec<String>,
     scenarios: &'a Path,
 }
 
 impl Twin<'_> {
     /// What differs first.
     fn compare(&self, exe: &Path, other: &Path) -> Result<Option<String>> {
-        let folder = Folder::new(&self.scenario.name)?;
+        let folder = Folder::new(self.name)?;
         let (one, two) = (folder.0.join("one"), folder.0.join("two"));
         let started = Instant::now();
         self.play(exe, &one, &[("TZ", "UTC")])?;
@@ -67,7 +88,7 @@ impl Twin<'_> {
             [("TZ", "Pacific/Chatham"), ("LANG", "tr_TR.UTF-8"), ("SIM_TWIN", "two"), ("A", "b")];
         self.play(other, &two, &environment)?;
         for name in FILES {
-            let path = Path::new(&self.scenario.name).join(self.seed.to_string()).join(name);
+            let path = Path::new(self.name).join(self.seed.to_string()).join(name);
             let [first, second] = [&one, &two].map(|directory| {
                 let path = directory.join("reports").join(&path);
                 std::fs::read(&path).with_context(|| path.display().to_string())
@@ -79,23 +100,19 @@ impl Twin<'_> {
         Ok(None)
     }
 
-    /// Runs the scenario in a process whose current directory is `directory`.
+    /// Plays it in a process whose current directory is `directory`.
     fn play(&self, exe: &Path, directory: &Path, environment: &[(&str, &str)]) -> Result<()> {
         std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         let mut command = Command::new(exe);
         command
-            .arg("run")
-            .arg(&self.scenario.name)
-            .args(["--seed", &self.seed.to_string(), "--no-golden", "-j", "1", "--reports"])
+            .args(&self.verb)
+            .arg("--reports")
             .arg(directory.join("reports"))
             .arg("--scenarios")
             .arg(self.scenarios)
             .current_dir(directory)
             .envs(environment.iter().copied())
             .stdin(Stdio::null());
-        if let Some(node) = self.node.and_then(|node| node.to_possible_value()) {
-            command.args(["--node", node.get_name()]);
-        }
         let output = command.output().with_context(|| exe.display().to_string())?;
         // A property may fail; both runs must then fail alike.
         if output.status.code().is_none_or(|code| code == i32::from(HARNESS) || code > 100) {
