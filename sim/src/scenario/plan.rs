@@ -85,7 +85,7 @@ impl Scenario {
         if let Some(chaos) = &self.chaos {
             let mut draws = Draws::new(seed, "faults");
             let families = chaos.draw_families(&mut draws);
-            faults = chaos.draw(&families, CALM_START, quiet_from, &mut draws);
+            faults = chaos.draw(&families, CALM_START..quiet_from, self.verifiers, &mut draws);
             parameters.insert("chaos.families".to_owned(), families.join(", "));
         }
         self.echo(&mut parameters, initial_blocks);
@@ -261,7 +261,7 @@ always = "share_join"
         let mut plan = scenario().plan(3);
         let chaos = scenario().chaos.unwrap();
         let (from, until) = (Duration::ZERO, Duration::from_secs(600));
-        plan.faults = chaos.draw(&families(), from, until, &mut Draws::new(1, "faults"));
+        plan.faults = chaos.draw(&families(), from..until, 1, &mut Draws::new(1, "faults"));
         plan.arrange();
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
     }

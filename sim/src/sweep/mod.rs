@@ -77,7 +77,8 @@ impl Case {
         let chaos = Chaos::storm(RATES.0 + draws.unit() * (RATES.1 - RATES.0));
         let families = chaos.draw_families(&mut draws);
         plan.quiet_from = plan.duration.saturating_sub(QUIET_TAIL).max(plan.duration / 2);
-        let faults = chaos.draw(&families, CALM_START, plan.quiet_from, &mut draws);
+        let time = CALM_START..plan.quiet_from;
+        let faults = chaos.draw(&families, time, scenario.verifiers, &mut draws);
         plan.faults.extend(faults);
         plan.faults.sort_by_key(|fault| fault.at);
         plan.arrange();
