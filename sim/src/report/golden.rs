@@ -246,6 +246,22 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::disallowed_methods)] // The files of the source tree.
+    fn every_scenario_has_its_golden_and_every_golden_its_scenario() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let catalogue = crate::scenario::Catalogue::load(&root.join("scenarios")).unwrap();
+        let names = catalogue.all().iter().map(|scenario| format!("{}.json", scenario.name));
+        let goldens = std::fs::read_dir(root.join("golden/scenarios")).unwrap();
+        let goldens = goldens.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let (names, goldens): (BTreeSet<_>, BTreeSet<_>) = (names.collect(), goldens.collect());
+        assert_eq!(
+            names.symmetric_difference(&goldens).collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "bless what is missing (`sim golden bless NAME`), and remove what is left over"
+        );
+    }
+
+    #[test]
     fn a_golden_holds_for_every_node() {
         let report = sample::passing();
         let mut other = report.clone();
