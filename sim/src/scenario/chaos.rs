@@ -30,7 +30,7 @@ const EVERY_FAMILY: &str = "all";
 type Draw = fn(&mut Draws, u32) -> Action;
 
 /// The families of faults that can be drawn.
-const FAMILIES: [(&str, Draw); 40] = [
+const FAMILIES: [(&str, Draw); 41] = [
     ("attack", |draws, _| Action::Attack {
         kind: draws.pick(Hostility::CHOICES).1,
         count: draws.between(1, 3) as u32,
@@ -51,6 +51,8 @@ const FAMILIES: [(&str, Draw); 40] = [
     ("disk_full", |_, _| gateway_disk(DiskMode::Full)),
     ("drain", |draws, verifiers| Action::Drain { host: daemon(draws, verifiers) }),
     ("fin", |draws, verifiers| Action::Fin(any_link(draws, verifiers))),
+    // No fault, but what every fault must leave whole.
+    ("find_block", |draws, _| Action::FindBlock { miner: draws.between(0, 9) as u32 }),
     ("half_open", |draws, verifiers| Action::HalfOpen(any_link(draws, verifiers))),
     ("machine_replaced", |draws, verifiers| Action::Crash {
         // A gateway's disk is what it promised: without it shares are gone.
