@@ -171,6 +171,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_run_of_a_sweep_is_replayed_and_a_scenario_is_run() {
+        let catalogue = Catalogue::load(&super::super::root().join("scenarios")).unwrap();
+        let args = |scenario: &str, seed| TwinArgs {
+            scenario: scenario.to_owned(),
+            seed,
+            node: None,
+            against: None,
+        };
+        let verb = |args: &TwinArgs| {
+            let runs = runs(&catalogue, args).unwrap();
+            runs.into_iter().map(|(_, seed, verb)| (seed, verb.join(" "))).collect::<Vec<_>>()
+        };
+        assert_eq!(verb(&args("5@smoke", None)), [(5, "replay 5@smoke".to_owned())]);
+        let run = "run standard --seed 7 --no-golden -j 1".to_owned();
+        assert_eq!(verb(&args("standard", Some(7))), [(7, run)]);
+        let error = runs(&catalogue, &args("5@smoke", Some(6))).unwrap_err();
+        assert!(error.to_string().contains("names its seed"), "{error}");
+    }
+
+    #[test]
     fn the_first_line_that_differs_is_shown() {
         assert_eq!(difference("x", b"a\nb\n", b"a\nb\n"), None);
         let shown = difference("x", b"a\nb\nc\n", b"a\nB\nC\n").unwrap();
