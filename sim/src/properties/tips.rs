@@ -76,6 +76,7 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
     let hold = record.setting.stale_hold;
     let crashes = record.gateway_crashes();
     let mut gave_up = BTreeSet::new();
+    let mut superseded: Option<Superseded> = None;
     let mut count = 0;
     for (at, line) in record.events("prevhash_switch") {
         let tip = line["prev_hash"].as_str().unwrap_or_default();
@@ -87,14 +88,18 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
         };
         let interrupted = crashes.iter().any(|crash| *crash >= ended && *crash <= at);
         count += 1;
-        let took = ended.saturating_sub(seen);
+        let held_from = superseded
+            .take()
+            .filter(|older| seen.abs_diff(older.ended) <= ROUNDING)
+            .map_or(seen, |older| older.held_from);
+        let took = ended.saturating_sub(held_from);
         if record.mode_at(seen) == Mode::Inline {
             held_after_window(record, line).map_err(|what| Judged::fail(ended, what))?;
         }
         match line["outcome"].as_str() {
             Some("switched") => {
                 let first = !line["previous_prev_hash"].is_string();
-                if !first && !gave_up.contains(tip) && overstayed(record, seen, ended) {
+                if !first && !gave_up.contains(tip) && overstayed(record, held_from, ended) {
                     let what = format!("{tip} was held for {} ms", took.as_millis());
                     return Err(Judged::fail(ended, what));
                 }
@@ -110,7 +115,12 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
                 }
                 old_tip_closed(record, tip, ended)?;
             }
-            Some("rejected" | "superseded") => {}
+            Some("superseded") if line["previous_prev_hash"].is_string() => {
+                superseded = Some(Superseded { held_from, ended });
+            }
+            Some("superseded") => {}
+            // The change goes on.
+            Some("rejected") => superseded = Some(Superseded { held_from, ended: seen }),
             other => {
                 let what = format!("{other:?} is no outcome of a switch");
                 return Err(Judged::fail(at, what));
@@ -119,6 +129,16 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
     }
     Ok(Judged::of(count, "switches"))
 }
+
+/// A tip that was replaced before it was switched to: miners are held for the next one from the same
+/// moment on, if that one is what replaced it.
+struct Superseded {
+    held_from: Duration,
+    ended: Duration,
+}
+
+/// Times of events are whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(1);
 
 /// Whoever was on a tip when the verdict on the next one did not come within its window is held from
 /// then on, and the event says so.
@@ -473,6 +493,30 @@ mod tests {
         story(51.5, Some(50.0)).check(prevhash_switch, "pass");
         // A rejection ends the wait before its window does.
         story(600.0, Some(7.0)).check(prevhash_switch, "pass");
+    }
+
+    #[test]
+    fn a_tip_that_replaces_one_does_not_begin_the_hold_anew() {
+        let switch = |tip: &str, outcome: &str, seen: u64, ended: u64| {
+            serde_json::json!({
+                "event": "prevhash_switch", "mode": "inline", "outcome": outcome,
+                "prev_hash": tip, "previous_prev_hash": "aa",
+                "tip_seen_at_ms": EPOCH_MS + seen, "timestamp_ms": EPOCH_MS + ended,
+            })
+        };
+        let story = |seen: u64, ended: u64| {
+            Story::new()
+                .connected(0)
+                .prev_hash(0, "aa", 1)
+                .event(switch("bb", "superseded", 1_000, 4_000))
+                .later(ended)
+                .closed(0)
+                .event(switch("cc", "disconnected", seen, ended))
+        };
+        story(4_000, 6_000).check(prevhash_switch, "pass");
+        story(4_000, 9_000).check(prevhash_switch, "the hold for cc took 8000 ms");
+        // Miners were back on their tip meanwhile.
+        story(4_500, 9_500).check(prevhash_switch, "pass");
     }
 
     #[test]
