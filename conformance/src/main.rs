@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use conformance::report::{Tally, junit, lines, list, page, table};
+use conformance::report::{Tally, failures, junit, lines, list, page, table};
 use conformance::{
     ClientWaits, Hosting, Section, Selection, SuiteError, Target, Waits, rules_page,
 };
@@ -283,7 +283,7 @@ fn conclude(
         }
     };
     let tally = Tally::of(&outcomes);
-    print(&format!("\n{name}: {}\n", tally.in_words()))?;
+    print(&format!("\n{}{name}: {}\n", failures(&outcomes), tally.in_words()))?;
     files.write(env, name, &outcomes, strict)?;
     if tally.passed + tally.failed + tally.deviating == 0 {
         return Ok(ExitCode::from(NOT_JUDGED));

@@ -52,6 +52,15 @@ impl Tally {
     }
 }
 
+/// What failed once more, a line each, for whoever sees the end of a log.
+pub fn failures(outcomes: &[Outcome]) -> String {
+    let failed = outcomes.iter().filter_map(|outcome| match &outcome.verdict {
+        Verdict::Fail(reason) => Some(format!("fail      {} {reason}\n", outcome.case.id)),
+        _ => None,
+    });
+    failed.collect()
+}
+
 /// The lines for one outcome: its row, and for what is wrong the reason and the record.
 pub fn lines(outcome: &Outcome) -> String {
     let case = outcome.case;
