@@ -93,11 +93,13 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
             .filter(|older| seen.abs_diff(older.ended) <= ROUNDING)
             .map_or(seen, |older| older.held_from);
         let took = ended.saturating_sub(held_from);
-        if record.mode_at(seen) == Mode::Inline {
+        // After a hold ran out nobody is left to be held.
+        if record.mode_at(seen) == Mode::Inline && gave_up.is_empty() {
             held_after_window(record, line).map_err(|what| Judged::fail(ended, what))?;
         }
         match line["outcome"].as_str() {
             Some("switched") => {
+                let gave_up = std::mem::take(&mut gave_up);
                 let first = !line["previous_prev_hash"].is_string();
                 if !first && !gave_up.contains(tip) && overstayed(record, held_from, ended) {
                     let what = format!("{tip} was held for {} ms", took.as_millis());

@@ -248,6 +248,8 @@ impl Programs {
     /// Starts as a supervisor does: a gateway that refuses its configuration is started once that
     /// has changed.
     fn start_again(&mut self, name: &'static str, env: &Env) -> Result<(), RunError> {
+        // Whoever was down and is started by the story waits no longer to be started.
+        self.died.retain(|died| *died != name);
         match self.start(name, env) {
             Err(RunError::Config(error)) if name == "gateway" => {
                 self.is_refused = true;
