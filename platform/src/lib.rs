@@ -9,6 +9,7 @@
 //! [`behaviour`] is the suite of tests that both must pass.
 #![forbid(unsafe_code)]
 
+pub mod api_key;
 pub mod behaviour;
 mod causes;
 mod cpu;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use ring::digest::{SHA256, digest};
-use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
+use secrecy::SecretString;
 
 use super::answer::error;
 use crate::config::is_loopback_address;
@@ -38,24 +36,7 @@ pub(crate) fn objection(
     is_loopback: bool,
     request: &Request,
 ) -> Option<(StatusCode, &'static str)> {
-    let given = request.headers().get("x-api-key");
-    if let Some(key) = key {
-        let is_right = given.is_some_and(|given| is_same(key, given.as_bytes()));
-        let problem = "the X-API-Key header is missing or wrong";
-        return (!is_right).then_some((StatusCode::UNAUTHORIZED, problem));
-    }
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return None;
-    }
-    if !is_loopback {
-        let problem = "off loopback nothing changes without a key; set gateway.http_api_key";
-        return Some((StatusCode::FORBIDDEN, problem));
-    }
-    // A page in a browser on this machine must not change anything.
-    request
-        .headers()
-        .contains_key(header::ORIGIN)
-        .then_some((StatusCode::FORBIDDEN, "not from a web page; set gateway.http_api_key"))
+    platform::api_key::objection(key, is_loopback, request.method(), request.headers())
 }
 
 pub(super) async fn check(
@@ -69,15 +50,10 @@ pub(super) async fn check(
     }
 }
 
-/// Compares digests in constant time, so that neither content nor length of the key shows.
-fn is_same(key: &SecretString, given: &[u8]) -> bool {
-    let key = digest(&SHA256, key.expose_secret().as_bytes());
-    key.as_ref().ct_eq(digest(&SHA256, given).as_ref()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::Method;
     use rstest::rstest;
 
     use super::*;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
-use subtle::ConstantTimeEq;
 
 /// Knows the key, and whether only this machine can reach the listener.
 pub(super) struct Guard {
@@ -20,23 +19,8 @@ pub(super) struct Guard {
 impl Guard {
     /// Why a request is refused, if it is.
     fn objection(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
-        if self.key.is_some() {
-            let problem = "X-API-Key is missing or wrong";
-            let has_key = has_key(self.key.as_ref(), request.headers());
-            return (!has_key).then_some((StatusCode::UNAUTHORIZED, problem));
-        }
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
-        }
-        if !self.on_loopback {
-            let problem = "off loopback nothing changes without a key; set http_api_key";
-            return Some((StatusCode::FORBIDDEN, problem));
-        }
-        // A page in a browser on this machine must not change anything.
-        request
-            .headers()
-            .contains_key(header::ORIGIN)
-            .then_some((StatusCode::FORBIDDEN, "not from a web page; set http_api_key"))
+        let (method, headers) = (request.method(), request.headers());
+        platform::api_key::objection(self.key.as_ref(), self.on_loopback, method, headers)
     }
 }
 
@@ -51,15 +35,10 @@ pub(super) async fn check(
     }
 }
 
-/// Whether the headers show the configured key; never while none is.
-pub(super) fn has_key(key: Option<&SecretString>, headers: &HeaderMap) -> bool {
-    let (Some(key), Some(given)) = (key, headers.get("x-api-key")) else { return false };
-    given.as_bytes().ct_eq(key.expose_secret().as_bytes()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::Method;
     use rstest::rstest;
 
     use super::*;

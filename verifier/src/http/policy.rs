@@ -11,7 +11,6 @@ use policy::table::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::guard::has_key;
 use super::verdicts::not_kept;
 use crate::dry_run;
 use crate::policies::Versioned;
@@ -55,7 +54,8 @@ pub(super) async fn replace(
     headers: HeaderMap,
     text: String,
 ) -> Response {
-    let has_key = has_key(service.http_api_key.as_ref(), &headers);
+    let key = service.http_api_key.as_ref();
+    let has_key = key.is_some_and(|key| platform::api_key::is_shown(key, &headers));
     if !has_key && redirects_payouts(&service, &text) {
         let error = "whom coinbases must pay changes with X-API-Key only; set http_api_key";
         return (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response();
