@@ -18,7 +18,7 @@ fn accepted() -> Event {
         miner_id: ConnectionId(4711),
         validation_level: ValidationLevel::Full,
         sv2_response: Sv2Response::Success,
-        fee_tier: Some("mid".to_owned()),
+        fee_tier: Some("mid"),
         difficulty_target: Difficulty::new(65_536.5),
         timestamp_ms: 1_800_000_000_000,
         gateway_instance_id: InstanceId::new("gw-1"),

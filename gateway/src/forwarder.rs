@@ -20,7 +20,7 @@ use crate::app::settings::forward_settings;
 use crate::clock::Clock;
 use crate::config::ShareConfig;
 use crate::encoding::{encode_batch, parse_pool_answer};
-use crate::limits::POOL_ANSWER_BYTES;
+use crate::limits::{FORWARD_WAITING_SHARES, POOL_ANSWER_BYTES};
 use crate::live::Live;
 use crate::recorder::Recorder;
 
@@ -64,6 +64,7 @@ impl Forwarder {
     ) {
         let (answered, mut answers) = mpsc::channel(64);
         let (mut open, mut draining) = (true, false);
+        let mut shares = Vec::new();
         let mut changes = self.live.follow();
         loop {
             self.take_backlog();
@@ -79,13 +80,12 @@ impl Forwarder {
                     Input::Drain
                 }
                 Some((batch_id, answer)) = answers.recv() => Input::Answer { batch_id, answer },
-                share = inbox.recv(), if open => match share {
-                    Some(share) => Input::Share(share),
-                    None => {
-                        open = false;
-                        continue;
-                    }
-                },
+                received = inbox.recv_many(&mut shares, FORWARD_WAITING_SHARES), if open => {
+                    open = received > 0;
+                    let now = self.clock.now();
+                    shares.drain(..).for_each(|share| self.queue.handle(Input::Share(share), now));
+                    continue;
+                }
                 config = changes.next() => {
                     let http = self.pool.http.with_trust(config.gateway.https_trust.clone());
                     self.pool = Arc::new(Pool::new(http, &config.share));
@@ -166,7 +166,7 @@ impl Pool {
             .uri(&self.url)
             .header(http::header::CONTENT_TYPE, "application/json")
             .header("X-Timestamp", now_ms)
-            .header("X-Signature", sign(&self.secret, now_ms, &body))
+            .header("X-Signature", sign(&self.secret, now_ms, body.as_bytes()))
             .header("Idempotency-Key", batch.idempotency_key())
             .body(Full::new(Bytes::from(body)));
         let request = match request {

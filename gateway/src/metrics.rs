@@ -1,5 +1,6 @@
 //! What is counted. Label sets are closed: no id, name or address is a label.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::config::EscapeHatch;
 
-type Label = [(&'static str, String); 1];
+type Label = [(&'static str, Cow<'static, str>); 1];
 type CounterBy = Family<Label, Counter>;
 type GaugeBy = Family<Label, Gauge>;
 
@@ -273,7 +274,7 @@ impl Metrics {
                 self.share_results.get_or_create(&label("result", result)).inc();
             }
             Event::TemplateVerdict(event) => {
-                let code = label("code", &event.verdict.reason_code);
+                let code = label("code", event.verdict.reason_code.clone());
                 self.verdicts.get_or_create(&code).inc();
                 self.verdict_seconds.observe(event.latency.as_secs_f64());
             }
@@ -326,8 +327,8 @@ impl Metrics {
             Notice::CustomJobRefused => ("custom_job_refused", None),
             _ => ("other", None),
         };
-        let name = reason.map_or_else(|| name.to_owned(), |reason| format!("{name}:{reason}"));
-        self.notices.get_or_create(&[("notice", name)]).inc();
+        let name = reason.map_or(Cow::Borrowed(name), |reason| format!("{name}:{reason}").into());
+        self.notices.get_or_create(&label("notice", name)).inc();
     }
 
     /// The text that `/metrics` serves (OpenMetrics).
@@ -339,6 +340,6 @@ impl Metrics {
     }
 }
 
-pub(crate) fn label(name: &'static str, value: &str) -> Label {
-    [(name, value.to_owned())]
+pub(crate) fn label(name: &'static str, value: impl Into<Cow<'static, str>>) -> Label {
+    [(name, value.into())]
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gateway_core::event::{Event, ShareForwardResult};
-use gateway_core::ids::{EventId, ShareId};
 use gateway_core::reason::ReasonCode;
 
 use crate::encoding::encode_event;
@@ -57,16 +56,15 @@ impl Recorder {
 
     /// The result of a share, for [`record`](Self::record).
     pub(crate) fn result(&self, result: ShareForwardResult) -> Record {
-        let event_id = result.event_id.to_string().into();
+        let event_id = result.event_id;
         Record::Resolved { event_id, event: self.encode(&Event::ShareForwardResult(result)) }
     }
 
-    /// The result of a share from an earlier life that cannot be sent again; `None` where its ids
-    /// are none, so that no result could be joined to it.
-    pub(crate) fn lost(&self, share: &Unresolved, timestamp_ms: u64) -> Option<Record> {
-        Some(self.result(ShareForwardResult {
-            share_id: ShareId(const_hex::decode_to_array(&share.share_id).ok()?),
-            event_id: EventId(const_hex::decode_to_array(share.event_id.as_ref()).ok()?),
+    /// The result of a share from an earlier life that cannot be sent again.
+    pub(crate) fn lost(&self, share: &Unresolved, timestamp_ms: u64) -> Record {
+        self.result(ShareForwardResult {
+            share_id: share.share_id,
+            event_id: share.event_id,
             forwarded: false,
             upstream_accepted: None,
             upstream_http_status: None,
@@ -75,7 +73,7 @@ impl Recorder {
             reason_code: Some(ReasonCode::ProcessCrashRecovery),
             timestamp_ms,
             attempts: 0,
-        }))
+        })
     }
 
     /// The last changes of tip, newest first, each as JSON.

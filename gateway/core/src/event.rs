@@ -102,7 +102,7 @@ pub struct ShareAccepted {
     /// The answer; holds `reason_code` as well.
     pub sv2_response: Sv2Response,
     /// The tier that the verifier judged the template in, where it has.
-    pub fee_tier: Option<String>,
+    pub fee_tier: Option<&'static str>,
     /// Difficulty of the target the job was issued with; absent when there is no such job.
     pub difficulty_target: Option<Difficulty>,
     /// When it was answered.

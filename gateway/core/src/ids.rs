@@ -56,7 +56,7 @@ macro_rules! digest_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&const_hex::encode(self.0))
+                f.write_str(const_hex::Buffer::<$len>::new().format(&self.0))
             }
         }
 
@@ -87,6 +87,11 @@ impl ShareId {
     /// The id of the share with this serialized header.
     pub fn of_header(header: &[u8; 80]) -> Self {
         Self(sha256(&[header]))
+    }
+
+    /// The hash of that header, in internal byte order: Bitcoin's second round over the first.
+    pub(crate) fn header_hash(self) -> [u8; 32] {
+        sha256(&[&self.0])
     }
 }
 

@@ -278,7 +278,7 @@ impl Common {
             let resend = share.resend.as_ref();
             match resend.and_then(|(json, job)| decode_share(json, &job.json)) {
                 Some(share) => backlog.push_back(Arc::new(share)),
-                None => lost.extend(self.recorder.lost(&share, self.clock.now().unix_ms)),
+                None => lost.push(self.recorder.lost(&share, self.clock.now().unix_ms)),
             }
         }
         if !backlog.is_empty() || !lost.is_empty() {

@@ -60,7 +60,7 @@ impl Outbox {
     pub(super) fn accepted(&mut self, share: AcceptedShare) {
         let AcceptedShare { receipt, event, forward } = share;
         let record = Record::Accepted {
-            event_id: event.event_id.to_string().into(),
+            event_id: event.event_id,
             share: encode_share(&forward),
             job: self.job(&forward.job),
             event: self.side.recorder.encode(&Event::ShareAccepted(event)),
@@ -80,12 +80,14 @@ impl Outbox {
     /// Dropping the future loses nothing.
     pub(super) async fn progress(&mut self) -> Option<Receipt> {
         let (log, forward) = (self.side.recorder.log(), &self.side.forward);
+        let free = self.safe.len().min(forward.capacity().max(1));
         tokio::select! {
             biased;
-            place = forward.reserve(), if !self.safe.is_empty() => {
-                let share = self.safe.pop_front().expect("checked above");
-                match place {
-                    Ok(place) => place.send(share),
+            places = forward.reserve_many(free), if !self.safe.is_empty() => {
+                match places {
+                    Ok(places) => places
+                        .zip(self.safe.drain(..free))
+                        .for_each(|(place, share)| place.send(share)),
                     // The process goes down; the next life finds the shares in the log.
                     Err(_) => self.safe.clear(),
                 }

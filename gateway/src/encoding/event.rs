@@ -14,6 +14,7 @@ use gateway_core::reason::ReasonCode;
 use gateway_core::target::Difficulty;
 use serde::Serialize;
 
+use super::text::{Hex, json};
 use crate::log;
 
 /// The event in the form that the log numbers.
@@ -33,10 +34,6 @@ pub fn encode_event(event: &Event) -> log::Event {
     log::Event { name: event.name(), fields }
 }
 
-fn json(fields: &impl Serialize) -> String {
-    serde_json::to_string(fields).expect("texts and numbers always encode")
-}
-
 /// Milliseconds to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
@@ -45,8 +42,8 @@ fn millis(duration: Duration) -> f64 {
 fn share_accepted(event: &ShareAccepted) -> String {
     #[derive(Serialize)]
     struct Fields<'a> {
-        share_id: Option<String>,
-        event_id: String,
+        share_id: Option<Hex<'a>>,
+        event_id: Hex<'a>,
         channel_id: u32,
         job_id: u32,
         worker_id: Option<&'a str>,
@@ -61,8 +58,8 @@ fn share_accepted(event: &ShareAccepted) -> String {
         gateway_instance_id: &'a str,
     }
     json(&Fields {
-        share_id: event.share_id.map(|id| id.to_string()),
-        event_id: event.event_id.to_string(),
+        share_id: event.share_id.as_ref().map(|id| Hex(&id.0)),
+        event_id: Hex(&event.event_id.0),
         channel_id: event.channel_id.0,
         job_id: event.job_id.0,
         worker_id: event.worker_id.as_ref().map(WorkerId::as_str),
@@ -70,7 +67,7 @@ fn share_accepted(event: &ShareAccepted) -> String {
         validation_level: event.validation_level.as_str(),
         sv2_response: event.sv2_response.as_str(),
         reason_code: event.sv2_response.reason_code().map(ReasonCode::as_str),
-        fee_tier: event.fee_tier.as_deref(),
+        fee_tier: event.fee_tier,
         difficulty_target: event.difficulty_target.map(Difficulty::as_f64),
         timestamp_ms: event.timestamp_ms,
         gateway_instance_id: event.gateway_instance_id.as_str(),
@@ -80,8 +77,8 @@ fn share_accepted(event: &ShareAccepted) -> String {
 fn share_forward_result(event: &ShareForwardResult) -> String {
     #[derive(Serialize)]
     struct Fields<'a> {
-        share_id: String,
-        event_id: String,
+        share_id: Hex<'a>,
+        event_id: Hex<'a>,
         forwarded: bool,
         upstream_accepted: Option<bool>,
         upstream_http_status: Option<u16>,
@@ -92,8 +89,8 @@ fn share_forward_result(event: &ShareForwardResult) -> String {
         attempts: u32,
     }
     json(&Fields {
-        share_id: event.share_id.to_string(),
-        event_id: event.event_id.to_string(),
+        share_id: Hex(&event.share_id.0),
+        event_id: Hex(&event.event_id.0),
         forwarded: event.forwarded,
         upstream_accepted: event.upstream_accepted,
         upstream_http_status: event.upstream_http_status,
@@ -129,7 +126,7 @@ fn template_verdict(event: &TemplateVerdict) -> String {
         timestamp_ms: u64,
     }
     let verdict = &event.verdict;
-    let (fee_tier, min_avg_fee_used) = (verdict.fee_tier.as_deref(), verdict.min_avg_fee_used);
+    let (fee_tier, min_avg_fee_used) = (verdict.fee_tier, verdict.min_avg_fee_used);
     let has_context = fee_tier.is_some() || min_avg_fee_used.is_some();
     json(&Fields {
         template_id: event.template_id.0,
@@ -208,7 +205,7 @@ fn block_found(event: &BlockFound) -> String {
     struct Fields<'a> {
         hash: String,
         height: u32,
-        share_id: String,
+        share_id: Hex<'a>,
         worker_id: &'a str,
         accepted: Option<bool>,
         results: &'a [String],
@@ -217,7 +214,7 @@ fn block_found(event: &BlockFound) -> String {
     json(&Fields {
         hash: event.hash.to_string(),
         height: event.height,
-        share_id: event.share_id.to_string(),
+        share_id: Hex(&event.share_id.0),
         worker_id: event.worker_id.as_str(),
         accepted: event.accepted,
         results: &event.results,

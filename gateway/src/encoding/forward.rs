@@ -3,6 +3,7 @@
 //! `prev_hash` is in the order that Bitcoin's RPC prints, the nodes of `merkle_path` are in
 //! internal byte order, everything else in hex is bytes as they are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,20 +13,44 @@ use gateway_core::job::JobData;
 use gateway_core::target::Difficulty;
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
-struct WireShare {
-    share_id: String,
-    event_id: String,
-    job_ref: String,
+use super::text::{Hex, json};
+
+/// A share as it is written.
+#[derive(Serialize)]
+struct WireShare<'a> {
+    share_id: Hex<'a>,
+    event_id: Hex<'a>,
+    job_ref: Hex<'a>,
     channel_id: u32,
-    worker_id: String,
+    worker_id: &'a str,
     version: u32,
     ntime: u32,
     nonce: u32,
-    extranonce: String,
+    extranonce: Hex<'a>,
     difficulty: f64,
     timestamp_ms: u64,
-    header: String,
+    header: Hex<'a>,
+}
+
+/// A share as it is read.
+#[derive(Deserialize)]
+struct ReadShare<'a> {
+    #[serde(borrow)]
+    share_id: Cow<'a, str>,
+    #[serde(borrow)]
+    event_id: Cow<'a, str>,
+    channel_id: u32,
+    #[serde(borrow)]
+    worker_id: Cow<'a, str>,
+    version: u32,
+    ntime: u32,
+    nonce: u32,
+    #[serde(borrow)]
+    extranonce: Cow<'a, str>,
+    difficulty: f64,
+    timestamp_ms: u64,
+    #[serde(borrow)]
+    header: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,21 +70,21 @@ struct NamedJob {
     job: WireJob,
 }
 
-impl WireShare {
-    fn of(share: &ForwardShare) -> Self {
+impl<'a> WireShare<'a> {
+    fn of(share: &'a ForwardShare) -> Self {
         Self {
-            share_id: share.share_id.to_string(),
-            event_id: share.event_id.to_string(),
-            job_ref: share.job.job_ref.to_string(),
+            share_id: Hex(&share.share_id.0),
+            event_id: Hex(&share.event_id.0),
+            job_ref: Hex(&share.job.job_ref.0),
             channel_id: share.channel_id.0,
-            worker_id: share.worker_id.as_str().to_owned(),
+            worker_id: share.worker_id.as_str(),
             version: share.version,
             ntime: share.ntime,
             nonce: share.nonce,
-            extranonce: const_hex::encode(&share.extranonce),
+            extranonce: Hex(&share.extranonce),
             difficulty: share.difficulty.as_f64(),
             timestamp_ms: share.timestamp_ms,
-            header: const_hex::encode(share.header),
+            header: Hex(&share.header),
         }
     }
 }
@@ -78,33 +103,31 @@ impl WireJob {
 
 /// The share as the log keeps it.
 pub(crate) fn encode_share(share: &ForwardShare) -> String {
-    serde_json::to_string(&WireShare::of(share)).expect("texts and numbers always encode")
+    json(&WireShare::of(share))
 }
 
 /// The job as the log keeps it.
 pub(crate) fn encode_job(job: &JobData) -> String {
-    let named = NamedJob { job_ref: job.job_ref.to_string(), job: WireJob::of(job) };
-    serde_json::to_string(&named).expect("texts and numbers always encode")
+    json(&NamedJob { job_ref: job.job_ref.to_string(), job: WireJob::of(job) })
 }
 
 /// The body of a post.
-pub(crate) fn encode_batch(batch: &Batch) -> Vec<u8> {
+pub(crate) fn encode_batch(batch: &Batch) -> String {
     #[derive(Serialize)]
-    struct Body {
-        shares: Vec<WireShare>,
+    struct Body<'a> {
+        shares: Vec<WireShare<'a>>,
         jobs: BTreeMap<String, WireJob>,
     }
-    let jobs = batch.shares.iter().map(|share| &share.job);
-    let body = Body {
-        shares: batch.shares.iter().map(|share| WireShare::of(share)).collect(),
-        jobs: jobs.map(|job| (job.job_ref.to_string(), WireJob::of(job))).collect(),
-    };
-    serde_json::to_vec(&body).expect("texts and numbers always encode")
+    let shares = batch.shares.iter().map(|share| WireShare::of(share)).collect();
+    let mut jobs: BTreeMap<JobRef, &JobData> = BTreeMap::new();
+    jobs.extend(batch.shares.iter().map(|share| (share.job.job_ref, &*share.job)));
+    let jobs = jobs.into_iter().map(|(name, job)| (name.to_string(), WireJob::of(job))).collect();
+    json(&Body { shares, jobs })
 }
 
 /// A share and its job from the log; `None` where they are not what this program writes.
 pub(crate) fn decode_share(share: &str, job: &str) -> Option<ForwardShare> {
-    let share: WireShare = serde_json::from_str(share).ok()?;
+    let share: ReadShare = serde_json::from_str(share).ok()?;
     let named: NamedJob = serde_json::from_str(job).ok()?;
     let path = named.job.merkle_path.iter().map(|node| const_hex::decode_to_array(node).ok());
     let job = JobData {
@@ -116,18 +139,18 @@ pub(crate) fn decode_share(share: &str, job: &str) -> Option<ForwardShare> {
         merkle_path: path.collect::<Option<Vec<[u8; 32]>>>()?,
     };
     Some(ForwardShare {
-        share_id: ShareId(const_hex::decode_to_array(&share.share_id).ok()?),
-        event_id: EventId(const_hex::decode_to_array(&share.event_id).ok()?),
+        share_id: ShareId(const_hex::decode_to_array(&*share.share_id).ok()?),
+        event_id: EventId(const_hex::decode_to_array(&*share.event_id).ok()?),
         job: Arc::new(job),
         channel_id: ChannelId(share.channel_id),
         worker_id: WorkerId::new(&share.worker_id),
         version: share.version,
         ntime: share.ntime,
         nonce: share.nonce,
-        extranonce: const_hex::decode(&share.extranonce).ok()?,
+        extranonce: const_hex::decode_to_array(&*share.extranonce).ok()?,
         difficulty: Difficulty::new(share.difficulty)?,
         timestamp_ms: share.timestamp_ms,
-        header: const_hex::decode_to_array(&share.header).ok()?,
+        header: const_hex::decode_to_array(&*share.header).ok()?,
     })
 }
 
@@ -137,12 +160,14 @@ pub(crate) fn decode_share(share: &str, job: &str) -> Option<ForwardShare> {
 /// What is wrong with the body.
 pub fn parse_pool_answer(body: &[u8]) -> Result<Vec<ShareAnswer>, String> {
     #[derive(Deserialize)]
-    struct Body {
-        results: Vec<Answer>,
+    struct Body<'a> {
+        #[serde(borrow)]
+        results: Vec<Answer<'a>>,
     }
     #[derive(Deserialize)]
-    struct Answer {
-        share_id: String,
+    struct Answer<'a> {
+        #[serde(borrow)]
+        share_id: Cow<'a, str>,
         accepted: bool,
         error: Option<String>,
     }
@@ -150,7 +175,7 @@ pub fn parse_pool_answer(body: &[u8]) -> Result<Vec<ShareAnswer>, String> {
         .map_err(|error| format!("the pool's answer cannot be read: {error}"))?;
     let answers = body.results.into_iter().filter_map(|answer| {
         // An id that is none names no share of ours.
-        let share_id = ShareId(const_hex::decode_to_array(&answer.share_id).ok()?);
+        let share_id = ShareId(const_hex::decode_to_array(&*answer.share_id).ok()?);
         Some(ShareAnswer { share_id, accepted: answer.accepted, error: answer.error })
     });
     Ok(answers.collect())
@@ -182,7 +207,7 @@ mod tests {
             version: 0x2000_0000,
             ntime: 1,
             nonce: u32::MAX,
-            extranonce: vec![0xab; 24],
+            extranonce: [0xab; 24],
             difficulty: Difficulty::new(0.1).unwrap(),
             timestamp_ms: 1_700_000_000_123,
             header: [9; 80],
@@ -202,7 +227,7 @@ mod tests {
     fn a_batch_says_each_job_once() {
         let shares = vec![Arc::new(share()), Arc::new(share())];
         let batch = Batch { batch_id: BatchId(1), attempt: 1, shares };
-        let body: serde_json::Value = serde_json::from_slice(&encode_batch(&batch)).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&encode_batch(&batch)).unwrap();
         assert_eq!(body["shares"].as_array().unwrap().len(), 2);
         let jobs = body["jobs"].as_object().unwrap();
         assert_eq!(jobs.len(), 1);

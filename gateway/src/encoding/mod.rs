@@ -4,6 +4,7 @@ mod block;
 mod event;
 mod forward;
 pub(crate) mod schema;
+mod text;
 
 pub(crate) use block::{decode_block, encode_block};
 pub use event::encode_event;

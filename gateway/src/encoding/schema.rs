@@ -182,7 +182,7 @@ mod tests {
                 share_id: Some(share_id),
                 worker_id: Some(WorkerId::new("w")),
                 sv2_response: Sv2Response::Success,
-                fee_tier: Some("mid".to_owned()),
+                fee_tier: Some("mid"),
                 difficulty_target: gateway_core::target::Difficulty::new(1.5),
                 ..share
             }),
@@ -203,7 +203,7 @@ mod tests {
 
     fn other_samples() -> Vec<Event> {
         let hash = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).block_hash();
-        let verdict = Verdict { fee_tier: Some("mid".to_owned()), ..Verdict::default() };
+        let verdict = Verdict { fee_tier: Some("mid"), ..Verdict::default() };
         let (share_id, time) = (ShareId([1; 32]), std::time::Duration::from_millis(3));
         vec![
             Event::TemplateVerdict(TemplateVerdict {

@@ -18,6 +18,8 @@ pub mod writer;
 use std::io;
 use std::sync::Arc;
 
+use gateway_core::ids::EventId;
+
 pub use disk::{LogStatus, Stall};
 pub use recovery::{Recovered, Unresolved, recover};
 pub use writer::{Commit, Log, LogEnd, LogSettings, Slot, open};
@@ -39,7 +41,7 @@ pub enum Record {
     /// An accepted share: its event, and what sends it again after a crash.
     Accepted {
         /// Joins it to its [`Record::Resolved`].
-        event_id: Arc<str>,
+        event_id: EventId,
         /// The forward object, as JSON.
         share: String,
         /// The job that the share was made on.
@@ -59,7 +61,7 @@ pub enum Record {
     /// The one result of an accepted share.
     Resolved {
         /// The accepted share's id.
-        event_id: Arc<str>,
+        event_id: EventId,
         /// Its `share_forward_result` event.
         event: Event,
     },

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 
-use gateway_core::ids::ShareId;
+use gateway_core::ids::{EventId, ShareId};
 use platform::Storage;
 use serde::Deserialize;
 
@@ -44,9 +43,9 @@ pub struct RecoveredSegment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
     /// Joins the share to its result.
-    pub event_id: Arc<str>,
-    /// The share's hash.
-    pub share_id: String,
+    pub event_id: EventId,
+    /// The share.
+    pub share_id: ShareId,
     /// Its forward object and its job; `None` when the log does not hold both.
     pub resend: Option<(String, Job)>,
     /// Which of [`Recovered::segments`] holds its acceptance.
@@ -122,8 +121,8 @@ struct Reader {
     next_seq: Option<u64>,
     segments: Vec<RecoveredSegment>,
     jobs: BTreeMap<String, Job>,
-    shares: BTreeMap<Arc<str>, (String, Job)>,
-    accepted: BTreeMap<Arc<str>, Accepted>,
+    shares: BTreeMap<EventId, (String, Job)>,
+    accepted: BTreeMap<EventId, Accepted>,
     blocks: Vec<UnansweredBlock>,
     order: u64,
     /// The shares accepted last, at most `remembered`.
@@ -134,7 +133,7 @@ struct Reader {
 
 struct Accepted {
     order: u64,
-    share_id: String,
+    share_id: ShareId,
     segment: usize,
 }
 
@@ -217,7 +216,7 @@ impl Reader {
                 // The job is looked up here: the next segment forgets the jobs of this one.
                 if let Some(job) = self.jobs.get(share.job_ref.as_ref()) {
                     let resend = (json.to_owned(), job.clone());
-                    self.shares.insert(Arc::from(share.event_id), resend);
+                    self.shares.insert(EventId(id(&share.event_id)?), resend);
                 }
             }
             Kind::Job => {
@@ -253,26 +252,27 @@ impl Reader {
         let Some(event_id) = event.event_id else { return Ok(()) };
         match event.event.as_ref() {
             "share_accepted" if event.sv2_response.as_deref() == Some("success") => {
-                let share_id = event.share_id.ok_or("the accepted share has no id")?.into_owned();
-                self.remember(&share_id);
+                let share_id = event.share_id.ok_or("the accepted share has no id")?;
+                let share_id = ShareId(id(&share_id)?);
+                self.remember(share_id);
                 let segment = self.segments.len() - 1;
                 self.order += 1;
                 let accepted = Accepted { order: self.order, share_id, segment };
-                self.accepted.insert(Arc::from(event_id), accepted);
+                self.accepted.insert(EventId(id(&event_id)?), accepted);
             }
             "share_forward_result" => {
                 mutant::bug!(RestartResends, return Ok(()));
-                self.accepted.remove(event_id.as_ref());
-                self.shares.remove(event_id.as_ref());
+                let event_id = EventId(id(&event_id)?);
+                self.accepted.remove(&event_id);
+                self.shares.remove(&event_id);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn remember(&mut self, share_id: &str) {
-        // Ids that are none cannot come again.
-        self.recent.extend(const_hex::decode_to_array(share_id).ok().map(ShareId));
+    fn remember(&mut self, share_id: ShareId) {
+        self.recent.push_back(share_id);
         while self.recent.len() > self.remembered {
             self.recent.pop_front();
         }
@@ -303,6 +303,10 @@ impl Reader {
             torn: self.torn,
         }
     }
+}
+
+fn id(hex: &str) -> Result<[u8; 32], &'static str> {
+    const_hex::decode_to_array(hex).map_err(|_| "the share's id is not 64 hex digits")
 }
 
 /// Whether a crash left these bytes, which begin with a record that cannot be read. A crash can only

@@ -13,6 +13,8 @@ pub const EVENT_SCHEMA: u32 = 1;
 const SUFFIX: &str = ".log";
 /// CRC, space, kind, space.
 const HEAD_BYTES: usize = 8 + 1 + 1 + 1;
+/// At most what numbering an event adds to it.
+const HEAD_MEMBERS_BYTES: usize = 96;
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +76,9 @@ pub fn encode(kind: Kind, json: &str, buffer: &mut Vec<u8>) {
     debug_assert!(!json.contains('\n'), "a record is one line");
     let letter = [kind.letter(), b' '];
     let crc = crc32c::crc32c_append(crc32c::crc32c(&letter), json.as_bytes());
-    let mut head = String::with_capacity(HEAD_BYTES);
-    write!(head, "{crc:08x} ").expect("writing to a string cannot fail");
-    buffer.extend_from_slice(head.as_bytes());
+    let mut digits = const_hex::Buffer::<4>::new();
+    buffer.extend_from_slice(digits.format(&crc.to_be_bytes()).as_bytes());
+    buffer.push(b' ');
     buffer.extend_from_slice(&letter);
     buffer.extend_from_slice(json.as_bytes());
     buffer.push(b'\n');
@@ -105,7 +107,11 @@ pub fn decode(line: &[u8]) -> Result<Line<'_>, &'static str> {
 /// The event as it stands in the log and on the stream, numbered `seq`.
 pub fn event_json(event: &Event, seq: u64) -> String {
     let members = event.fields.strip_prefix('{').expect("an event's fields are a JSON object");
-    format!(r#"{{"event":"{}","schema":{EVENT_SCHEMA},"seq":{seq},{members}"#, event.name)
+    let mut json = String::with_capacity(HEAD_MEMBERS_BYTES + members.len());
+    write!(json, r#"{{"event":"{}","schema":{EVENT_SCHEMA},"seq":{seq},"#, event.name)
+        .expect("writing to a string cannot fail");
+    json.push_str(members);
+    json
 }
 
 #[cfg(test)]

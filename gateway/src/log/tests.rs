@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway_core::event::LogFault;
-use gateway_core::ids::ShareId;
+use gateway_core::ids::{EventId, ShareId};
 use platform::TaskHandle;
 use proptest::prelude::*;
 
@@ -11,21 +11,38 @@ use super::*;
 use crate::fake_disk::{self, FakeDisk};
 use crate::http::events::EventFeed;
 
-fn accepted(id: &str, job: &str) -> Record {
+/// The name, filled up with zeros.
+fn id(name: &str) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    id
+}
+
+/// The names of the shares without a result.
+fn ids(recovered: &Recovered) -> Vec<&str> {
+    let ids = recovered.unresolved.iter().map(|share| &share.event_id.0);
+    ids.map(|id| str::from_utf8(id).unwrap().trim_end_matches('\0')).collect()
+}
+
+fn accepted(name: &str, job: &str) -> Record {
+    let event_id = EventId(id(name));
+    let id = event_id.to_string();
     Record::Accepted {
-        event_id: id.into(),
-        share: format!(r#"{{"share_id":"s{id}","event_id":"{id}","job_ref":"{job}"}}"#),
+        event_id,
+        share: format!(r#"{{"share_id":"{id}","event_id":"{id}","job_ref":"{job}"}}"#),
         job: Job { job_ref: job.into(), json: format!(r#"{{"job_ref":"{job}"}}"#).into() },
         event: Event {
             name: "share_accepted",
-            fields: format!(r#"{{"share_id":"s{id}","event_id":"{id}","sv2_response":"success"}}"#),
+            fields: format!(r#"{{"share_id":"{id}","event_id":"{id}","sv2_response":"success"}}"#),
         },
     }
 }
 
-fn resolved(id: &str) -> Record {
-    let fields = format!(r#"{{"share_id":"s{id}","event_id":"{id}","forwarded":true}}"#);
-    Record::Resolved { event_id: id.into(), event: Event { name: "share_forward_result", fields } }
+fn resolved(name: &str) -> Record {
+    let event_id = EventId(id(name));
+    let id = event_id.to_string();
+    let fields = format!(r#"{{"share_id":"{id}","event_id":"{id}","forwarded":true}}"#);
+    Record::Resolved { event_id, event: Event { name: "share_forward_result", fields } }
 }
 
 fn settings(segment_bytes: u64, retention: usize) -> LogSettings {
@@ -58,10 +75,6 @@ async fn opened(disk: &FakeDisk, settings: LogSettings) -> (Opened, Recovered) {
     (Opened { log, task, end }, recovered)
 }
 
-fn ids(recovered: &Recovered) -> Vec<&str> {
-    recovered.unresolved.iter().map(|share| share.event_id.as_ref()).collect()
-}
-
 #[tokio::test]
 async fn shares_without_a_result_are_found_again_with_what_sends_them() {
     let disk = FakeDisk::default();
@@ -75,7 +88,7 @@ async fn shares_without_a_result_are_found_again_with_what_sends_them() {
     assert_eq!(recovered.next_seq, 5);
     assert_eq!(ids(&recovered), ["b", "c"]);
     let (share, job) = recovered.unresolved[1].resend.clone().unwrap();
-    assert!(share.contains(r#""share_id":"sc""#));
+    assert!(share.contains(&EventId(id("c")).to_string()), "{share}");
     assert_eq!(job.json.as_ref(), r#"{"job_ref":"j2"}"#);
 }
 
@@ -123,7 +136,8 @@ async fn the_shares_accepted_last_are_remembered_whatever_became_of_them() {
     for id in ids {
         let mut record = accepted("a", "j");
         if let Record::Accepted { event, .. } = &mut record {
-            event.fields = event.fields.replace("\"sa\"", &format!("\"{id}\""));
+            let own = format!(r#""share_id":"{}""#, EventId(self::id("a")));
+            event.fields = event.fields.replace(&own, &format!(r#""share_id":"{id}""#));
         }
         log.record(vec![record, resolved("a")]).await;
     }
@@ -300,18 +314,21 @@ fn lines(choices: &[(u8, bool)]) -> Vec<(Vec<u8>, Option<String>)> {
         match kind % 3 {
             0 => segment::encode(Kind::Job, &format!(r#"{{"job_ref":"j{index}"}}"#), &mut line),
             1 => {
-                let json = format!(r#"{{"event_id":"e{index}","job_ref":"j{index}"}}"#);
+                let id = EventId(id(&format!("e{index}")));
+                let json = format!(r#"{{"event_id":"{id}","job_ref":"j{index}"}}"#);
                 segment::encode(Kind::Share, &json, &mut line);
             }
             _ => {
                 seq += 1;
                 let response = if *success { "success" } else { "error" };
-                let id = format!("e{index}");
-                let fields =
-                    format!(r#"{{"share_id":"x","event_id":"{id}","sv2_response":"{response}"}}"#);
+                let name = format!("e{index}");
+                let id = EventId(id(&name));
+                let fields = format!(
+                    r#"{{"share_id":"{id}","event_id":"{id}","sv2_response":"{response}"}}"#
+                );
                 let event = Event { name: "share_accepted", fields };
                 segment::encode(Kind::Event, &segment::event_json(&event, seq), &mut line);
-                accepts = success.then_some(id);
+                accepts = success.then_some(name);
             }
         }
         lines.push((line, accepts));

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use gateway_core::ids::EventId;
 use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -152,7 +153,7 @@ struct Writer {
 /// What keeps its segment.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Unanswered {
-    Share(Arc<str>),
+    Share(EventId),
     Block(Arc<str>),
 }
 
@@ -197,8 +198,7 @@ impl Writer {
             })
             .collect();
         let shares = recovered.unresolved.iter();
-        let shares =
-            shares.map(|share| (Unanswered::Share(Arc::clone(&share.event_id)), share.segment));
+        let shares = shares.map(|share| (Unanswered::Share(share.event_id), share.segment));
         let blocks = recovered.blocks.iter();
         let blocks =
             blocks.map(|found| (Unanswered::Block(Arc::clone(&found.block.hash)), found.segment));
@@ -283,11 +283,11 @@ impl Writer {
                         segment::encode(Kind::Job, &job.json, &mut bytes);
                     }
                     segment::encode(Kind::Share, share, &mut bytes);
-                    self.keep(Unanswered::Share(Arc::clone(event_id)));
+                    self.keep(Unanswered::Share(*event_id));
                     event
                 }
                 Record::Resolved { event_id, event } => {
-                    self.resolve(&Unanswered::Share(Arc::clone(event_id)));
+                    self.resolve(&Unanswered::Share(*event_id));
                     event
                 }
             };

@@ -490,7 +490,7 @@ fn translate(verdict: TemplateVerdict) -> Verdict {
         accepted: verdict.accepted,
         reason_code: verdict.reason_code.as_str().to_owned(),
         reason_detail: verdict.reason_detail,
-        fee_tier: verdict.policy_context.map(|context| context.fee_tier.as_str().to_owned()),
+        fee_tier: verdict.policy_context.map(|context| context.fee_tier.as_str()),
         min_avg_fee_used: verdict.policy_context.map(|context| context.min_avg_fee_used),
         warnings: verdict.warnings.iter().map(|code| code.as_str().to_owned()).collect(),
         checks: checks.map(|(name, said)| (name.to_owned(), said.as_str().to_owned())).into(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event::ShareForwardResult;
 use crate::ids::{BatchId, ChannelId, EventId, ShareId, WorkerId};
 use crate::job::JobData;
+use crate::limits::EXTRANONCE_BYTES;
 use crate::target::Difficulty;
 
 /// How the queue behaves; every size is at least 1.
@@ -69,7 +70,7 @@ pub struct ForwardShare {
     /// Header field.
     pub nonce: u32,
     /// The full extranonce: the channel's prefix and what the miner rolled.
-    pub extranonce: Vec<u8>,
+    pub extranonce: [u8; EXTRANONCE_BYTES],
     /// Difficulty of the target the job was issued with.
     pub difficulty: Difficulty,
     /// When it was accepted, Unix milliseconds.

@@ -33,7 +33,7 @@ fn share(number: u8) -> Arc<ForwardShare> {
         version: 0x2000_0000,
         ntime: 1,
         nonce: number.into(),
-        extranonce: vec![0; 24],
+        extranonce: [0; 24],
         difficulty: Difficulty::new(1.0).unwrap(),
         timestamp_ms: 0,
         header: [number; 80],

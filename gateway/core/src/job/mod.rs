@@ -10,5 +10,5 @@ mod work;
 pub use coinbase::{Coinbase, CoinbaseSpec, PayoutOutput};
 pub use merkle::{merkle_path, merkle_root};
 pub use template::{Template, TemplateTransaction};
+pub(crate) use work::Header;
 pub use work::{BuildError, Declared, JobData, Work};
-pub(crate) use work::{Header, header_hash};

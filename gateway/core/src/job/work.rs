@@ -9,7 +9,7 @@ use bitcoin::{BlockHash, Transaction};
 use super::coinbase::{Coinbase, CoinbaseSpec, push_compact_size};
 use super::merkle::{merkle_path, merkle_root};
 use super::template::Template;
-use crate::ids::{JobRef, TemplateId, sha256, sha256d};
+use crate::ids::{JobRef, TemplateId, sha256};
 use crate::limits::EXTRANONCE_BYTES;
 use crate::target::Target;
 
@@ -262,9 +262,4 @@ impl Header {
         bytes[76..].copy_from_slice(&self.nonce.to_le_bytes());
         bytes
     }
-}
-
-/// The hash of a serialized header, internal byte order.
-pub(crate) fn header_hash(header: &[u8; 80]) -> [u8; 32] {
-    sha256d(&[header])
 }

@@ -132,7 +132,7 @@ pub struct Verdict {
     /// The figures behind it.
     pub reason_detail: Option<String>,
     /// Tier that the policy was in.
-    pub fee_tier: Option<String>,
+    pub fee_tier: Option<&'static str>,
     /// Lowest average fee that the tier asks for.
     pub min_avg_fee_used: Option<u64>,
     /// Advisories.

@@ -2,7 +2,7 @@
 
 use crate::channel::jobs::{Job, Lookup};
 use crate::ids::ShareId;
-use crate::job::{Header, header_hash};
+use crate::job::Header;
 use crate::limits::{EXTRANONCE_BYTES, MINER_CLOCK_AHEAD};
 use crate::mode::ValidationLevel;
 use crate::moment::Moment;
@@ -110,11 +110,12 @@ fn examine<'a>(
         nonce: submission.nonce,
     }
     .serialize();
+    let share_id = ShareId::of_header(&header);
     Examined {
         job,
         extranonce,
-        hash: header_hash(&header),
-        share_id: ShareId::of_header(&header),
+        hash: share_id.header_hash(),
+        share_id,
         header,
         is_new_block: false,
         held: shared.template(template.template_id),

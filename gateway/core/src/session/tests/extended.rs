@@ -10,8 +10,8 @@ use sv2_wire::mining::{NewExtendedMiningJob, OpenExtendedMiningChannel, SubmitSh
 use sv2_wire::{B032, B064K, Seq064K, Tlv};
 
 use super::*;
-use crate::ids::{JobId, sha256d};
-use crate::job::{Header, header_hash, merkle_root};
+use crate::ids::{JobId, ShareId, sha256d};
+use crate::job::{Header, merkle_root};
 use crate::limits::{EXTRANONCE_BYTES, ROLLED_EXTRANONCE_BYTES};
 use crate::reason::ReasonCode;
 use crate::sample::{HARD_BITS, REGTEST_BITS, spec, template_with, tip, transaction};
@@ -150,7 +150,7 @@ fn an_honest_share_is_accepted_and_carries_the_full_extranonce() {
     let submitted = share(&rig, &ROLLED, 5);
     assert_eq!(rig.frame(10, &submitted), ["accepted 1"]);
     let forward = &rig.accepted[0].forward;
-    assert_eq!(forward.extranonce, [rig.prefix.as_slice(), &ROLLED].concat());
+    assert_eq!(forward.extranonce.as_slice(), [rig.prefix.as_slice(), &ROLLED].concat());
     let coinbase =
         [forward.job.coinbase_prefix.as_slice(), &forward.extranonce, &forward.job.coinbase_suffix];
     let root = merkle_root(sha256d(&coinbase), &forward.job.merkle_path);
@@ -203,7 +203,7 @@ fn mp40_a_block_of_an_extended_channel_is_whole() {
     let nonce = (0..1000)
         .find(|nonce| {
             let header = rig.header(&ROLLED, *nonce).serialize();
-            network.is_met_by(header_hash(&header))
+            network.is_met_by(ShareId::of_header(&header).header_hash())
         })
         .expect("every second hash is a block");
     let submitted = share(&rig, &ROLLED, nonce);

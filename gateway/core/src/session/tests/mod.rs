@@ -153,8 +153,7 @@ impl Rig {
     }
 
     fn pass(&self, template_id: u64) {
-        let verdict =
-            Verdict { accepted: true, fee_tier: Some("mid".into()), ..Verdict::default() };
+        let verdict = Verdict { accepted: true, fee_tier: Some("mid"), ..Verdict::default() };
         self.shared.note_verdict(crate::ids::TemplateId(template_id), &Arc::new(verdict));
     }
 

@@ -182,7 +182,7 @@ fn enhanced_asks_for_the_accepting_verdict() {
     assert_eq!(rig.frame(1, &share), refused(1, "template-cache-miss", reason));
     rig.pass(1);
     assert_eq!(rig.frame(2, &share), ["accepted 1"]);
-    assert_eq!(rig.accepted[0].event.fee_tier.as_deref(), Some("mid"));
+    assert_eq!(rig.accepted[0].event.fee_tier, Some("mid"));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn grind(rig: &Rig, wants_block: bool) -> SubmitSharesStandard {
             nbits: REGTEST_BITS,
             nonce: *nonce,
         };
-        let hash = crate::job::header_hash(&header.serialize());
+        let hash = ShareId::of_header(&header.serialize()).header_hash();
         let network = Target::from_compact(bitcoin::CompactTarget::from_consensus(REGTEST_BITS));
         network.is_met_by(hash) == wants_block
     });
