@@ -218,7 +218,7 @@ impl Target {
     }
 }
 
-fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+pub(crate) fn cargo(root: &Path, name: &str, arguments: &[&str]) -> Result<()> {
     run(root, name, "cargo", arguments)
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::TARGET;
+use super::COUNTS;
 use super::baseline::Counts;
 use super::tools::Tools;
 
@@ -16,7 +16,7 @@ pub(super) fn all(root: &Path, tools: &Tools, packages: &[String]) -> Result<Cou
     for package in packages {
         println!("ci: counting the instructions of {package} ...");
         let output = Command::new("cargo")
-            .args(["bench", "--quiet", "--package", package, "--bench", TARGET, "--"])
+            .args(["bench", "--quiet", "--package", package, "--bench", COUNTS, "--"])
             .arg("--output-format=json")
             .env("GUNGRAUN_RUNNER", &tools.runner)
             .current_dir(root)

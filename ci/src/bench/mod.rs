@@ -1,6 +1,6 @@
 //! What the hot paths cost, in instructions: counted under Valgrind, held to a baseline.
 //!
-//! A package takes part by a bench target of the name [`TARGET`], written with gungraun. A count
+//! A package takes part by a bench target of the name [`COUNTS`], written with gungraun. A count
 //! depends on the compiler and on the processor that Valgrind presents, not on how busy the
 //! machine is: two runs give the same to a thousandth.
 
@@ -19,7 +19,9 @@ use self::baseline::{Baseline, Comparison};
 use self::tools::Tools;
 
 /// The name of a bench target that counts instructions.
-const TARGET: &str = "instructions";
+const COUNTS: &str = "instructions";
+/// The name of a bench target that takes the time.
+const TIMES: &str = "times";
 
 /// What `cargo ci bench` is asked for.
 #[derive(clap::Args)]
@@ -29,8 +31,11 @@ pub(crate) struct BenchArgs {
     /// Takes the counts as the baseline that later runs are held to
     #[arg(long)]
     bless: bool,
+    /// Instead: tells how long the same takes on this machine, which is held to nothing
+    #[arg(long, conflicts_with = "bless")]
+    times: bool,
     /// Instead: measures the gateway and another server in turn, on real sockets
-    #[arg(long, value_name = "SERVER", conflicts_with_all = ["packages", "bless"])]
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["packages", "bless", "times"])]
     against: Option<String>,
 }
 
@@ -39,7 +44,10 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> Result<()> {
         return steps::against(root, server);
     }
     let metadata = MetadataCommand::new().current_dir(root).exec()?;
-    let packages = packages(&metadata, &arguments.packages)?;
+    if arguments.times {
+        return take_times(root, &packages(&metadata, TIMES, &arguments.packages)?);
+    }
+    let packages = packages(&metadata, COUNTS, &arguments.packages)?;
     let tools = Tools::ready(&metadata)?;
     let here = tools.environment()?;
     let counts = count::all(root, &tools, &packages)?;
@@ -63,8 +71,16 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> Result<()> {
     }
 }
 
-/// The names of the packages that take part.
-fn packages(metadata: &Metadata, wanted: &[String]) -> Result<Vec<String>> {
+/// Runs the benches that take the time; they print what they find.
+fn take_times(root: &Path, packages: &[String]) -> Result<()> {
+    packages.iter().try_for_each(|package| {
+        let arguments = ["bench", "--quiet", "--package", package, "--bench", TIMES];
+        steps::cargo(root, &format!("how long {package} takes"), &arguments)
+    })
+}
+
+/// The names of the packages that have a bench target of this name.
+fn packages(metadata: &Metadata, target: &str, wanted: &[String]) -> Result<Vec<String>> {
     let members = metadata.workspace_packages();
     let mut found: Vec<String> = members
         .into_iter()
@@ -72,13 +88,13 @@ fn packages(metadata: &Metadata, wanted: &[String]) -> Result<Vec<String>> {
             package
                 .targets
                 .iter()
-                .any(|target| target.name == TARGET && target.kind.contains(&TargetKind::Bench))
+                .any(|found| found.name == target && found.kind.contains(&TargetKind::Bench))
         })
         .map(|package| package.name.to_string())
         .collect();
     found.sort();
     if let Some(unknown) = wanted.iter().find(|name| !found.contains(name)) {
-        bail!("{unknown} counts no instructions; these do: {}", found.join(", "));
+        bail!("{unknown} has no bench `{target}`; these do: {}", found.join(", "));
     }
     if !wanted.is_empty() {
         found.retain(|name| wanted.contains(name));

@@ -25,12 +25,14 @@ use sv2_wire::{B032, FrameHeader, Message, MiningServerMessage, Str0255, U256};
 
 /// The wall clock at the start, Unix milliseconds.
 const START_MS: u64 = 1_800_000_000_000;
+/// Transactions of a full block.
+pub(crate) const FULL: usize = 4000;
 /// A network target that no share meets by chance.
 const HARD_BITS: u32 = 0x1b00_ffff;
 /// So easy that every hash is a share.
 const TRIVIAL: f64 = 1e-12;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Standard,
     Extended,
@@ -269,4 +271,38 @@ fn settings() -> Settings {
         ack_batch: 8,
         ack_max_delay: Duration::from_millis(100),
     }
+}
+
+/// A session that has judged shares before, and the frame of the next one.
+pub(crate) fn before_a_share(kind: Kind) -> (Session, Vec<u8>) {
+    let mut rig = Rig::new(FULL);
+    let mut session = rig.miner(kind);
+    for nonce in 0..16 {
+        submit(&mut session, &rig.share(kind, nonce));
+    }
+    (session, rig.share(kind, 1000))
+}
+
+/// Whether the share in the frame was accepted.
+pub(crate) fn submit(session: &mut Session, frame: &[u8]) -> bool {
+    let (header, payload) = frame.split_first_chunk().expect("a frame has a header");
+    session.handle(Input::Frame { header: FrameHeader::decode(*header), payload }, at(1000));
+    let mut accepted = false;
+    while let Some(output) = session.poll() {
+        accepted |= matches!(output, Output::Accepted(_));
+    }
+    accepted
+}
+
+/// A session on a tip, the work of the next, and the time.
+pub(crate) fn before_a_tip(kind: Kind) -> (Session, Arc<Publication>, Moment) {
+    let mut rig = Rig::new(FULL);
+    let session = rig.miner(kind);
+    (session, rig.publish(2, 2), at(2000))
+}
+
+/// Tells the session of a tip, up to the last byte that it has to say.
+pub(crate) fn take_tip(session: &mut Session, publication: Arc<Publication>, now: Moment) {
+    session.handle(Input::Work(publication), now);
+    while session.poll().is_some() {}
 }
