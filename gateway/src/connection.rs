@@ -282,8 +282,8 @@ impl Connection<'_> {
     }
 
     async fn take_frames(&mut self) -> Option<Close> {
+        let now = self.side.clock.now();
         loop {
-            let now = self.side.clock.now();
             match self.decoder.next_frame() {
                 Ok(None) => return None,
                 Ok(Some(frame)) => {

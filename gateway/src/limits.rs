@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const LOG_WAITING_BATCHES: usize = 1024;
 /// Batches that one commit takes together.
 pub const LOG_BATCHES_PER_COMMIT: usize = 512;
+/// The log's buffer for a commit goes back to this size after a larger one.
+pub const LOG_BUFFER_BYTES: usize = 1 << 20;
 /// How long the log waits before it tries a failed write again.
 pub const LOG_RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Exports of shares under way at once.

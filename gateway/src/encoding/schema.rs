@@ -143,7 +143,7 @@ pub(crate) const EVENTS: &[EventSchema] = &[
     },
     EventSchema {
         name: "lagged",
-        meaning: "This reader was too slow; seq is that of the last event it missed. Not in the log.",
+        meaning: "This reader was too slow; seq is that of the last event it missed. Where seq is below what it asked for and nothing is missed, the log no longer has what came after seq, and numbers are given anew. Not in the log.",
         fields: &[("missed", "integer", "how many events")],
     },
 ];

@@ -24,7 +24,8 @@ pub struct EventFeed {
 struct Ring {
     /// The number of the first line.
     first_seq: u64,
-    lines: VecDeque<Arc<str>>,
+    /// Each with its newline.
+    lines: VecDeque<Bytes>,
 }
 
 /// Where older events are read from.
@@ -48,6 +49,9 @@ pub struct Subscription {
     /// Whether the reader still asks for events that were there before it came: those are read
     /// from the log where memory no longer has them.
     resuming: bool,
+    /// Whether the reader knows of events that the log no longer has: a disk that lies about its
+    /// syncs lost power, or the log is a copy from before.
+    told_more: bool,
     /// Reads them, once it has begun.
     reader: Option<EventReader>,
     _place: OwnedSemaphorePermit,
@@ -64,14 +68,15 @@ impl EventFeed {
         }
     }
 
-    /// Adds events, numbered one after the other from where the last call ended.
-    pub fn publish(&self, lines: Vec<(u64, Arc<str>)>) {
-        let Some(&(newest, _)) = lines.last() else { return };
-        let mut ring = self.ring();
-        for (seq, line) in lines {
-            debug_assert_eq!(seq, ring.first_seq + ring.lines.len() as u64, "no event is missing");
-            ring.lines.push_back(line);
+    /// Adds events, each a line with its newline, numbered one after the other from where the last
+    /// call ended.
+    pub fn publish(&self, lines: Vec<Bytes>) {
+        if lines.is_empty() {
+            return;
         }
+        let mut ring = self.ring();
+        ring.lines.extend(lines);
+        let newest = ring.first_seq + ring.lines.len() as u64 - 1;
         while ring.lines.len() > EVENT_RING_LINES {
             ring.lines.pop_front();
             ring.first_seq += 1;
@@ -100,14 +105,16 @@ impl EventFeed {
     ) -> Option<Subscription> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let newest = self.newest.subscribe();
-        let next_seq = since.unwrap_or_else(|| self.newest_seq()).saturating_add(1);
+        let newest_seq = self.newest_seq();
         let resuming = since.is_some();
+        let since = since.unwrap_or(newest_seq);
         Some(Subscription {
             feed: Arc::clone(self),
             archive,
             newest,
-            next_seq,
+            next_seq: since.min(newest_seq) + 1,
             resuming,
+            told_more: since > newest_seq,
             reader: None,
             _place: place,
         })
@@ -122,6 +129,9 @@ impl Subscription {
     /// The next lines, each with its newline; waits for them. `None` when the feed is
     /// closed and all was told.
     pub async fn next_lines(&mut self) -> Option<Bytes> {
+        if std::mem::take(&mut self.told_more) {
+            return Some(lagged(self.next_seq - 1, 0));
+        }
         loop {
             let oldest = self.feed.ring().first_seq;
             if self.next_seq < oldest {
@@ -144,8 +154,7 @@ impl Subscription {
         let skip = usize::try_from(self.next_seq.saturating_sub(ring.first_seq));
         let mut bytes = Vec::new();
         for line in ring.lines.iter().skip(skip.unwrap_or(usize::MAX)) {
-            bytes.extend_from_slice(line.as_bytes());
-            bytes.push(b'\n');
+            bytes.extend_from_slice(line);
             self.next_seq += 1;
         }
         bytes
@@ -162,11 +171,7 @@ impl Subscription {
         }
         let missed = oldest - self.next_seq;
         self.next_seq = oldest;
-        let through = oldest - 1;
-        Bytes::from(format!(
-            "{{\"event\":\"lagged\",\"schema\":{EVENT_SCHEMA},\"seq\":{through},\
-             \"missed\":{missed}}}\n"
-        ))
+        lagged(oldest - 1, missed)
     }
 
     /// Some more events from the log, up to but without `until`: what follows is not yet safe, or
@@ -190,6 +195,13 @@ impl Subscription {
         }
         lines
     }
+}
+
+/// Says that the stream goes on after `seq`, and how many events are missing before that.
+fn lagged(seq: u64, missed: u64) -> Bytes {
+    Bytes::from(format!(
+        "{{\"event\":\"lagged\",\"schema\":{EVENT_SCHEMA},\"seq\":{seq},\"missed\":{missed}}}\n"
+    ))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ mod tests {
             );
             let fields = format!("{{\"pad\":\"{}\"}}", "y".repeat(CHUNK_BYTES + 1));
             let event = Event { name: "block_found", fields };
-            segment::encode(Kind::Event, &segment::event_json(&event, seq), &mut bytes);
+            segment::encode_event(&event, seq, &mut bytes);
         }
         disk.put(&format!("log/{}", segment::name(first)), &bytes);
     }

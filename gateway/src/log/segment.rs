@@ -3,7 +3,8 @@
 //! A line is 8 hex digits of the CRC-32C of what follows the next space, a space, the record's
 //! kind (one letter), a space, the record as a JSON object, and a newline.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 
 use super::Event;
 
@@ -11,10 +12,9 @@ use super::Event;
 pub const EVENT_SCHEMA: u32 = 1;
 
 const SUFFIX: &str = ".log";
+const CRC_DIGITS: usize = 8;
 /// CRC, space, kind, space.
-const HEAD_BYTES: usize = 8 + 1 + 1 + 1;
-/// At most what numbering an event adds to it.
-const HEAD_MEMBERS_BYTES: usize = 96;
+const HEAD_BYTES: usize = CRC_DIGITS + 1 + 1 + 1;
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,31 @@ pub fn first_seq(name: &str) -> Option<u64> {
 
 /// Appends a line to `buffer`. `json` has no newline in it (JSON text escapes them).
 pub fn encode(kind: Kind, json: &str, buffer: &mut Vec<u8>) {
-    debug_assert!(!json.contains('\n'), "a record is one line");
-    let letter = [kind.letter(), b' '];
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&letter), json.as_bytes());
-    let mut digits = const_hex::Buffer::<4>::new();
-    buffer.extend_from_slice(digits.format(&crc.to_be_bytes()).as_bytes());
-    buffer.push(b' ');
-    buffer.extend_from_slice(&letter);
-    buffer.extend_from_slice(json.as_bytes());
+    line(kind, buffer, |buffer| buffer.extend_from_slice(json.as_bytes()));
+}
+
+/// Appends the line of an event that has the number `seq`. Returns where in `buffer` the event
+/// stands as the stream tells it, with its newline.
+pub fn encode_event(event: &Event, seq: u64, buffer: &mut Vec<u8>) -> Range<usize> {
+    let members = event.fields.strip_prefix('{').expect("an event's fields are a JSON object");
+    line(Kind::Event, buffer, |buffer| {
+        let name = event.name;
+        write!(buffer, r#"{{"event":"{name}","schema":{EVENT_SCHEMA},"seq":{seq},{members}"#)
+            .expect("writing to memory cannot fail");
+    })
+}
+
+fn line(kind: Kind, buffer: &mut Vec<u8>, write_json: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[b'0'; CRC_DIGITS]);
+    buffer.extend_from_slice(&[b' ', kind.letter(), b' ']);
+    write_json(buffer);
+    debug_assert!(!buffer[start..].contains(&b'\n'), "a record is one line");
+    let crc = crc32c::crc32c(&buffer[start + CRC_DIGITS + 1..]);
+    const_hex::encode_to_slice(crc.to_be_bytes(), &mut buffer[start..start + CRC_DIGITS])
+        .expect("four bytes have eight digits");
     buffer.push(b'\n');
+    start + HEAD_BYTES..buffer.len()
 }
 
 /// Decodes one line, given without its newline.
@@ -102,16 +118,6 @@ pub fn decode(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let kind = Kind::from_letter(line[9]).ok_or("an unknown kind of record")?;
     let json = std::str::from_utf8(&line[HEAD_BYTES..]).map_err(|_| "the record is not UTF-8")?;
     Ok(Line { kind, json })
-}
-
-/// The event as it stands in the log and on the stream, numbered `seq`.
-pub fn event_json(event: &Event, seq: u64) -> String {
-    let members = event.fields.strip_prefix('{').expect("an event's fields are a JSON object");
-    let mut json = String::with_capacity(HEAD_MEMBERS_BYTES + members.len());
-    write!(json, r#"{{"event":"{}","schema":{EVENT_SCHEMA},"seq":{seq},"#, event.name)
-        .expect("writing to a string cannot fail");
-    json.push_str(members);
-    json
 }
 
 #[cfg(test)]
@@ -162,9 +168,12 @@ mod tests {
     #[test]
     fn an_event_is_numbered() {
         let event = Event { name: "block_found", fields: r#"{"height":7}"#.into() };
-        assert_eq!(
-            event_json(&event, 9),
-            r#"{"event":"block_found","schema":1,"seq":9,"height":7}"#
-        );
+        let mut buffer = b"before".to_vec();
+        let told = encode_event(&event, 9, &mut buffer);
+        let json = r#"{"event":"block_found","schema":1,"seq":9,"height":7}"#;
+        assert_eq!(&buffer[told], format!("{json}\n").as_bytes());
+        let mut same = b"before".to_vec();
+        encode(Kind::Event, json, &mut same);
+        assert_eq!(buffer, same);
     }
 }

@@ -327,7 +327,7 @@ fn lines(choices: &[(u8, bool)]) -> Vec<(Vec<u8>, Option<String>)> {
                     r#"{{"share_id":"{id}","event_id":"{id}","sv2_response":"{response}"}}"#
                 );
                 let event = Event { name: "share_accepted", fields };
-                segment::encode(Kind::Event, &segment::event_json(&event, seq), &mut line);
+                segment::encode_event(&event, seq, &mut line);
                 accepts = success.then_some(name);
             }
         }

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use gateway_core::ids::EventId;
 use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +19,7 @@ use super::disk::{Disk, LogStatus};
 use super::segment::{self, Kind};
 use super::{Block, LogError, Record, Recovered, SyncMode};
 use crate::http::events::EventFeed;
-use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_WAITING_BATCHES};
+use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_BUFFER_BYTES, LOG_WAITING_BATCHES};
 
 /// How the log is kept.
 #[derive(Clone, Debug)]
@@ -230,7 +232,7 @@ impl Writer {
         mut inbox: mpsc::Receiver<Batch>,
         finish: Shutdown,
     ) -> Result<(), LogError> {
-        let mut batches = Vec::new();
+        let (mut batches, mut bytes) = (Vec::new(), Vec::new());
         loop {
             let received = tokio::select! {
                 biased;
@@ -246,9 +248,11 @@ impl Writer {
             if self.current.length >= self.settings.segment_bytes {
                 self.rotate().await.map_err(|why| self.unwritten(&batches, why))?;
             }
-            let (bytes, lines) = self.encode(&mut batches);
+            bytes.clear();
+            bytes.shrink_to(LOG_BUFFER_BYTES);
+            let told = self.encode(&batches, &mut bytes);
             self.write(&bytes).await.map_err(|why| self.unwritten(&batches, why))?;
-            self.feed.publish(lines);
+            self.feed.publish(lines(&bytes, &told));
             for batch in batches.drain(..) {
                 // Whoever no longer waits does not want to know.
                 let _ = batch.done.send(());
@@ -263,14 +267,14 @@ impl Writer {
         LogError::Unwritten { path, records, why }
     }
 
-    /// The bytes of the records, and the numbered events among them.
-    fn encode(&mut self, batches: &mut [Batch]) -> (Vec<u8>, Vec<(u64, Arc<str>)>) {
-        let (mut bytes, mut lines) = (Vec::new(), Vec::new());
+    /// Appends the records to `bytes`; returns where the events stand, as the stream tells them.
+    fn encode(&mut self, batches: &[Batch], bytes: &mut Vec<u8>) -> Vec<Range<usize>> {
+        let mut told = Vec::new();
         for record in batches.iter().flat_map(|batch| &batch.records) {
             let event = match record {
                 Record::Event(event) => event,
                 Record::Block(Block { hash, json }) => {
-                    segment::encode(Kind::Block, json, &mut bytes);
+                    segment::encode(Kind::Block, json, bytes);
                     self.keep(Unanswered::Block(Arc::clone(hash)));
                     continue;
                 }
@@ -280,9 +284,9 @@ impl Writer {
                 }
                 Record::Accepted { event_id, share, job, event } => {
                     if self.current.jobs.insert(Arc::clone(&job.job_ref)) {
-                        segment::encode(Kind::Job, &job.json, &mut bytes);
+                        segment::encode(Kind::Job, &job.json, bytes);
                     }
-                    segment::encode(Kind::Share, share, &mut bytes);
+                    segment::encode(Kind::Share, share, bytes);
                     self.keep(Unanswered::Share(*event_id));
                     event
                 }
@@ -291,12 +295,10 @@ impl Writer {
                     event
                 }
             };
-            let json = segment::event_json(event, self.next_seq);
-            segment::encode(Kind::Event, &json, &mut bytes);
-            lines.push((self.next_seq, json.into()));
+            told.push(segment::encode_event(event, self.next_seq, bytes));
             self.next_seq += 1;
         }
-        (bytes, lines)
+        told
     }
 
     fn keep(&mut self, what: Unanswered) {
@@ -367,6 +369,16 @@ impl Writer {
     fn current_path(&self) -> PathBuf {
         self.settings.path.join(segment::name(self.current.first_seq))
     }
+}
+
+/// The events' lines in memory of their own: the other records are not held as long.
+fn lines(bytes: &[u8], told: &[Range<usize>]) -> Vec<Bytes> {
+    let mut text = Vec::with_capacity(told.iter().map(Range::len).sum());
+    for at in told {
+        text.extend_from_slice(&bytes[at.clone()]);
+    }
+    let mut text = Bytes::from(text);
+    told.iter().map(|at| text.split_to(at.len())).collect()
 }
 
 async fn append(current: &mut Current, bytes: &[u8], sync: SyncMode) -> io::Result<()> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::backoff::Backoff;
 pub use self::io::{Answer, Batch, DropPolicy, ForwardShare, Input, Output, Settings, ShareAnswer};
 use crate::event::ShareForwardResult;
-use crate::ids::{BatchId, ShareId};
+use crate::ids::BatchId;
 use crate::limits::MAX_RETRY_AFTER_SECS;
 use crate::moment::Moment;
 use crate::reason::ReasonCode;
@@ -220,12 +220,15 @@ impl ForwardQueue {
         results: Vec<ShareAnswer>,
         now: Moment,
     ) {
-        let mut answers: BTreeMap<ShareId, ShareAnswer> =
-            results.into_iter().map(|answer| (answer.share_id, answer)).collect();
+        let mut answers = results;
+        answers.sort_by_key(|answer| answer.share_id);
         let mut unanswered = Vec::new();
         for share in batch.shares {
             // Not removed: one id may stand for two submissions, where replays are not refused.
-            let Some(answer) = answers.get_mut(&share.share_id) else {
+            // Where a pool contradicts itself its last word counts.
+            let before = answers.partition_point(|answer| answer.share_id <= share.share_id);
+            let last = answers[..before].last();
+            let Some(answer) = last.filter(|answer| answer.share_id == share.share_id) else {
                 unanswered.push(share);
                 continue;
             };

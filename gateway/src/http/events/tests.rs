@@ -5,9 +5,8 @@ use crate::fake_disk::{FakeDisk, Inline};
 use crate::log::Event;
 use crate::log::segment::{self, Kind};
 
-fn line(seq: u64) -> Arc<str> {
-    let event = Event { name: "config_reloaded", fields: r#"{"x":1}"#.into() };
-    segment::event_json(&event, seq).into()
+fn event() -> Event {
+    Event { name: "config_reloaded", fields: r#"{"x":1}"#.into() }
 }
 
 fn archive(disk: &FakeDisk) -> EventArchive {
@@ -23,7 +22,12 @@ fn numbers(bytes: &[u8]) -> Vec<u64> {
 }
 
 fn fill(feed: &EventFeed, from: u64, count: u64) {
-    feed.publish((from..from + count).map(|seq| (seq, line(seq))).collect());
+    let line = |seq| {
+        let mut bytes = Vec::new();
+        let told = segment::encode_event(&event(), seq, &mut bytes);
+        Bytes::from(bytes).slice(told)
+    };
+    feed.publish((from..from + count).map(line).collect());
 }
 
 #[tokio::test]
@@ -46,7 +50,7 @@ async fn a_reader_that_resumes_is_served_from_the_log_and_then_from_memory() {
         let mut bytes = Vec::new();
         for seq in first..first + 2 {
             segment::encode(Kind::Share, "{}", &mut bytes);
-            segment::encode(Kind::Event, &line(seq), &mut bytes);
+            segment::encode_event(&event(), seq, &mut bytes);
         }
         disk.put(&format!("log/{}", segment::name(first)), &bytes);
     }
@@ -71,4 +75,16 @@ async fn a_slow_reader_is_told_how_much_it_missed() {
     );
     let rest = numbers(&reader.next_lines().await.unwrap());
     assert_eq!((rest[0], rest.len() as u64), (8, ring));
+}
+
+#[tokio::test]
+async fn a_reader_that_knows_more_than_the_log_is_told_so_and_misses_nothing_new() {
+    let feed = Arc::new(EventFeed::new(5, 1));
+    let mut reader = feed.subscribe(Some(9), archive(&FakeDisk::default())).unwrap();
+    assert_eq!(
+        std::str::from_utf8(&reader.next_lines().await.unwrap()).unwrap(),
+        "{\"event\":\"lagged\",\"schema\":1,\"seq\":4,\"missed\":0}\n"
+    );
+    fill(&feed, 5, 2);
+    assert_eq!(numbers(&reader.next_lines().await.unwrap()), [5, 6]);
 }

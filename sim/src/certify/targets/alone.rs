@@ -130,8 +130,7 @@ fn recovery() -> Result<Duration, CertifyError> {
             ),
         ];
         for ((name, fields), seq) in fields.into_iter().zip(2 * number..) {
-            let event = segment::event_json(&log::Event { name, fields }, seq);
-            segment::encode(Kind::Event, &event, &mut bytes);
+            segment::encode_event(&log::Event { name, fields }, seq, &mut bytes);
         }
     }
     std::fs::write(folder.path().join(segment::name(0)), bytes).map_err(|error| failed(&error))?;
