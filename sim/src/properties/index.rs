@@ -85,6 +85,20 @@ impl<'a> Record<'a> {
         told.last().and_then(|mode| mode.parse().ok()).unwrap_or(self.setting.mode)
     }
 
+    /// The longest hold that was in force up to that moment.
+    pub(super) fn stale_hold_by(&self, moment: Duration) -> Duration {
+        let until_then = self.observations.iter().take_while(|seen| seen.at <= moment);
+        let reloaded = until_then.filter_map(|seen| match &seen.what {
+            Seen::Step(Action::Reload { config }) => {
+                let config: toml::Table = config.parse().ok()?;
+                let hold = config.get("timing")?.get("prevhash_stale_hold_ms")?.as_integer()?;
+                u64::try_from(hold).ok().map(Duration::from_millis)
+            }
+            _ => None,
+        });
+        reloaded.fold(self.setting.stale_hold, Duration::max)
+    }
+
     /// When the gateway was killed.
     pub(super) fn gateway_crashes(&self) -> Vec<Duration> {
         self.observations
@@ -131,10 +145,12 @@ impl<'a> Record<'a> {
                 _ => {}
             }
         }
-        eras.into_iter().rev().find_map(|(from, ahead_ms)| {
+        let told = eras.into_iter().rev().filter_map(|(from, ahead_ms)| {
             let time = Duration::from_millis(since_epoch.checked_add_signed(-ahead_ms)?);
             (time >= from).then_some(time)
-        })
+        });
+        // A line tells of nothing that is still to come: then its clock had not jumped yet.
+        told.clone().find(|time| *time <= at).or_else(|| told.clone().next())
     }
 
     /// When jobs came, to which miner, and on which of its connections.

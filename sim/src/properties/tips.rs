@@ -73,7 +73,6 @@ pub(super) fn no_unverified_job(record: &Record<'_>) -> Judgement {
 /// Window, hold and disconnect: a tip reaches every miner that is connected when its switch ends,
 /// and a hold ends in time, by a switch or by closing exactly the miners of the old tip.
 pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
-    let hold = record.setting.stale_hold;
     let crashes = record.gateway_crashes();
     let mut gave_up = BTreeSet::new();
     let mut superseded: Option<Superseded> = None;
@@ -111,7 +110,7 @@ pub(super) fn prevhash_switch(record: &Record<'_>) -> Judgement {
             }
             Some("disconnected") => {
                 gave_up.insert(tip);
-                if took > hold + PUNCTUALITY {
+                if took > record.stale_hold_by(ended) + PUNCTUALITY {
                     let what = format!("the hold for {tip} took {} ms", took.as_millis());
                     return Err(Judged::fail(ended, what));
                 }
@@ -162,7 +161,7 @@ fn held_after_window(record: &Record<'_>, line: &Value) -> Result<(), String> {
 
 /// Whether the switch came after the hold and some miner was left on the old tip for all of it.
 fn overstayed(record: &Record<'_>, seen: Duration, ended: Duration) -> bool {
-    let hold = record.setting.stale_hold;
+    let hold = record.stale_hold_by(ended);
     if record.setting.mode != Mode::Inline || ended.saturating_sub(seen) <= hold + PUNCTUALITY {
         return false;
     }
@@ -249,26 +248,30 @@ fn is_severed(record: &Record<'_>, miner: u32, until: Duration) -> bool {
     })
 }
 
-/// Exactly the miners that are still on another tip are closed.
+/// Exactly the miners that are still on another tip are closed, and those whose work on this one is
+/// from before the mode was inline: no verdict accepts it.
 fn old_tip_closed(record: &Record<'_>, tip: &str, ended: Duration) -> Result<(), Judged> {
     let latest = ended + record.setting.transit + PUNCTUALITY;
-    let mut on: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut on: BTreeMap<u32, (&str, bool)> = BTreeMap::new();
     let mut closed = BTreeSet::new();
     for (at, miner, seen) in record.miners().take_while(|(at, ..)| *at <= latest) {
         match seen {
-            MinerSeen::PrevHash { prev_hash, .. } if at < ended => _ = on.insert(miner, prev_hash),
+            MinerSeen::PrevHash { prev_hash, .. } if at < ended => {
+                let is_judged = record.mode_at(at) == Mode::Inline;
+                on.insert(miner, (prev_hash, is_judged));
+            }
             MinerSeen::Closed { .. } if at < ended => drop(on.remove(&miner)),
             MinerSeen::Closed { .. } => drop(closed.insert(miner)),
             _ => {}
         }
     }
-    for (miner, work) in on {
+    for (miner, (work, is_judged)) in on {
         let is_excused = || is_cut_off(record, ended, latest) || is_severed(record, miner, latest);
         if work != tip && !closed.contains(&miner) && !is_excused() {
             let what = format!("miner {miner} is still on {work} after the hold for {tip}");
             return Err(Judged::fail(latest, what));
         }
-        if work == tip && closed.contains(&miner) {
+        if work == tip && is_judged && closed.contains(&miner) {
             let what = format!("miner {miner} was on {tip} already and was closed");
             return Err(Judged::fail(latest, what));
         }
@@ -315,7 +318,7 @@ pub(super) fn one_active_prevhash(record: &Record<'_>) -> Judgement {
 /// No share is accepted on a tip that the node left longer ago than the hold allows.
 pub(super) fn stale_work(record: &Record<'_>) -> Judgement {
     let transit = TEMPLATE_TRANSIT + record.setting.transit;
-    let bound = record.setting.stale_hold + PUNCTUALITY + transit;
+    let bound = record.stale_hold_by(Duration::MAX) + PUNCTUALITY + transit;
     // News that left shortly before may be lost on its way.
     let blind_from = first_template_fault(record).saturating_sub(transit);
     let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
@@ -559,6 +562,30 @@ mod tests {
             .settled()
             .check(prevhash_switch, "was on bb already");
         story().switch("bb", "sideways", 1).check(prevhash_switch, "is no outcome");
+    }
+
+    #[test]
+    fn a_hold_that_was_made_longer_may_last_longer() {
+        let story = || Story::new().connected(0).prev_hash(0, "aa", 1).later(6_000);
+        let longer =
+            Action::Reload { config: "[timing]\nprevhash_stale_hold_ms = 6000".to_owned() };
+        let ends = |story: Story| story.switch("bb", "disconnected", 5_900).closed(0).later(200);
+        ends(story()).settled().check(prevhash_switch, "took 5900 ms");
+        ends(story().see(Seen::Step(longer))).settled().check(prevhash_switch, "pass");
+    }
+
+    #[test]
+    fn work_from_before_the_mode_was_inline_may_end() {
+        let story = || Story::new().connected(0).prev_hash(0, "bb", 1).later(1);
+        let inline = serde_json::json!({
+            "event": "mode_changed", "from": "observe", "to": "inline",
+            "timestamp_ms": EPOCH_MS + 4,
+        });
+        let ends = |story: Story| {
+            story.later(6_000).switch("bb", "disconnected", 5_010).closed(0).later(200).settled()
+        };
+        ends(story()).check(prevhash_switch, "was on bb already");
+        ends(story().mode(Mode::Observe).event(inline)).check(prevhash_switch, "pass");
     }
 
     #[test]
