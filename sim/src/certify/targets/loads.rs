@@ -11,6 +11,8 @@ use crate::certify::{CertifyError, Options, run};
 const MINERS: u32 = 1000;
 /// Miners of the load that memory and answers are measured under.
 const MANY_MINERS: u32 = 5000;
+/// How many of them connect in a second: what a core can do shows where it has little rest.
+const STORM: f64 = 1500.0;
 /// Connections of a flood.
 const FLOODERS: u32 = 16;
 /// Shares in one write of a flood whose frames do not come alone.
@@ -35,7 +37,7 @@ pub(super) fn measure(
     table.targets.extend(tips(&certificate));
     let many = Options {
         tip_interval: Duration::from_secs(3600),
-        connects_per_second: 500.0,
+        connects_per_second: STORM,
         ..base(MANY_MINERS)
     };
     let certificate = load("answers", &many, table)?;
@@ -88,7 +90,6 @@ fn tips(certificate: &Certificate) -> Vec<Target> {
         let latency = certificate.latencies.get(name)?;
         Some(latency.mean_us / 1e3)
     };
-    let handshakes = certificate.used.as_ref().map(|used| 1e6 / used.cpu_us_per_connection);
     let late = certificate.counts.failed_connects as f64;
     vec![
         Target::at_most("P1", "decision for a tip to the first miner's write", "ms", 0.5)
@@ -106,9 +107,6 @@ fn tips(certificate: &Certificate) -> Vec<Target> {
         .measured(mean("tip_to_last_miner")),
         Target::at_most("P7a", "connections of 1000 in 10 s that failed", "", 0.0)
             .measured(Some(late)),
-        Target::at_least("P7b", "connections with channel and job a core", "1/s", 4000.0)
-            .limit(5200.0)
-            .measured(handshakes),
     ]
 }
 
@@ -121,7 +119,11 @@ fn answers(certificate: &Certificate) -> Vec<Target> {
     let memory = certificate.used.as_ref().map(|used| {
         used.working_bytes.saturating_sub(used.idle_bytes) as f64 / f64::from(MANY_MINERS) / 1024.0
     });
+    let handshakes = certificate.used.as_ref().map(|used| 1e6 / used.cpu_us_per_connection);
     vec![
+        Target::at_least("P7b", "connections with channel and job a core", "1/s", 4000.0)
+            .limit(5200.0)
+            .measured(handshakes),
         Target::at_most("P6a", "share to its answer at 5000 miners, p50", "ms", 0.1)
             .measured(quantile("p50")),
         Target::at_most("P6b", "share to its answer at 5000 miners, p99", "ms", 1.0)
