@@ -75,7 +75,8 @@ fn main() -> ExitCode {
         Verb::Gate { seeds } => steps::gate(&root, seeds),
         Verb::FuzzSmoke { seconds } => steps::fuzz_smoke(&root, seconds),
         Verb::Nightly { minutes } => steps::nightly(&root, minutes),
-        Verb::Mutants { arguments } => mutants::run(&root, &arguments),
+        Verb::Mutants { arguments } => mutants::Wrapper::keep(&root)
+            .and_then(|wrapper| mutants::run(&root, &wrapper, &arguments)),
         Verb::Bench(arguments) => bench::run(&root, &arguments),
         Verb::Interop { pool_sv2 } => steps::interop(&root, pool_sv2),
         Verb::Tidy => tidy::check(&root),

@@ -17,9 +17,23 @@ const BUILD: [&str; 7] = ["build", "--workspace", "--bin", "sim", "--test", "wor
 /// Set for the compiler wrapper and for nobody else.
 const WRAPS: &str = "ASSAY_CI_WRAPS_RUSTC";
 
+/// This program, kept where builds do not replace it: they put another build of it in its place
+/// while it runs.
+pub(crate) struct Wrapper(PathBuf);
+
+impl Wrapper {
+    /// Keeps it; before anything is built.
+    pub(crate) fn keep(root: &Path) -> Result<Self> {
+        let this = std::env::current_exe().context("this program cannot be found")?;
+        let kept = PathBuf::from(target(root)?.join("debug/ci-wraps-rustc"));
+        std::fs::copy(this, &kept).with_context(|| format!("{}", kept.display()))?;
+        Ok(Self(kept))
+    }
+}
+
 /// Builds the simulator with the bugs and runs `sim mutants` with these arguments.
-pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
-    let program = build(root)?;
+pub(crate) fn run(root: &Path, wrapper: &Wrapper, arguments: &[String]) -> Result<()> {
+    let program = build(root, wrapper)?;
     let status = Command::new(&program)
         .arg("mutants")
         .args(arguments)
@@ -33,9 +47,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
 }
 
 /// Builds it under a name of its own, and then the ordinary one again, which only takes its place.
-fn build(root: &Path) -> Result<PathBuf> {
-    let this = std::env::current_exe().context("this program cannot be found")?;
-    cargo_build(root, Some(&this))?;
+fn build(root: &Path, wrapper: &Wrapper) -> Result<PathBuf> {
+    cargo_build(root, Some(&wrapper.0))?;
     let target = target(root)?;
     let program = PathBuf::from(target.join("debug/sim-mutants"));
     std::fs::copy(target.join("debug/sim"), &program).context("the program was not built")?;

@@ -78,6 +78,7 @@ fn differences(root: &Path) -> Result<()> {
 /// What gates a change. It needs neither a real node nor the network.
 pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
     let begun = Instant::now();
+    let wrapper = mutants::Wrapper::keep(root)?;
     build(root)?;
     let junit = ["run", "all", "--node", "embedded", "--junit", "reports/junit.xml"];
     sim(root, "scenarios against their goldens", &junit)?;
@@ -88,7 +89,7 @@ pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
         sim(root, "determinism in a storm", &["twin", storm])?;
     }
     fuzz_smoke(root, GATE_FUZZ_SECONDS)?;
-    step("seeded bugs", || mutants::run(root, &["--smoke".to_owned()]))?;
+    step("seeded bugs", || mutants::run(root, &wrapper, &["--smoke".to_owned()]))?;
     println!("ci: the gate is open after {} s", begun.elapsed().as_secs());
     Ok(())
 }
@@ -96,6 +97,7 @@ pub(crate) fn gate(root: &Path, seeds: u64) -> Result<()> {
 /// What a night is for.
 pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     let begun = Instant::now();
+    let wrapper = mutants::Wrapper::keep(root)?;
     node(root)?;
     let record = ["run", "all", "--node", "bitcoind", "--record"];
     sim(root, "a real node, recorded anew", &record)?;
@@ -114,7 +116,7 @@ pub(crate) fn nightly(root: &Path, minutes: u64) -> Result<()> {
     let sweep = ["sweep", "all", "--minutes", &minutes, "--first", &first];
     run(root, "the bug base and a long sweep", &release, &sweep)?;
     certificate(root, &release)?;
-    step("seeded bugs", || mutants::run(root, &[]))?;
+    step("seeded bugs", || mutants::run(root, &wrapper, &[]))?;
     println!("ci: the night was quiet, {} s", begun.elapsed().as_secs());
     Ok(())
 }

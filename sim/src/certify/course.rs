@@ -102,7 +102,10 @@ async fn ramp(
                 working: load.working(),
                 miners: options.miners,
                 after: limit,
-                last: load.last_failure(),
+                last: load.last_failure().map_or_else(
+                    || "none failed: they wait for work, so ask the server for its template".into(),
+                    |why| format!("the last that failed: {why}"),
+                ),
             });
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -42,7 +42,7 @@ struct State {
     measures: Measures,
     tips: Tips,
     tally: Tally,
-    last_failure: String,
+    last_failure: Option<String>,
 }
 
 /// What was counted while it was measured; connections over the whole load.
@@ -160,10 +160,10 @@ impl Load {
         } else {
             state.tally.failed_connects += 1;
         }
-        state.last_failure = why;
+        state.last_failure = Some(why);
     }
 
-    pub(super) fn last_failure(&self) -> String {
+    pub(super) fn last_failure(&self) -> Option<String> {
         self.state().last_failure.clone()
     }
 

@@ -98,7 +98,7 @@ pub enum CertifyError {
     Load(String),
     /// Too few miners came to work.
     #[error(
-        "{working} of {miners} miners have work after {} s; the last that failed: {last}",
+        "{working} of {miners} miners have work after {} s; {last}",
         .after.as_secs()
     )]
     Idle {
@@ -108,7 +108,7 @@ pub enum CertifyError {
         miners: u32,
         /// How long was waited.
         after: Duration,
-        /// What the last one that failed said.
+        /// What keeps the others, where that is known.
         last: String,
     },
 }
