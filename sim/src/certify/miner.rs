@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const FLOOD_PAUSE: Duration = Duration::from_millis(20);
 /// Shares of one miner of a flood that wait for their answers at once: enough to keep a gateway
 /// busy. With more of them what is measured is how slow memory is.
-const FLOOD_WINDOW: usize = 80;
+pub(super) const FLOOD_WINDOW: usize = 80;
 
 /// The answer that a share gets whose tip was replaced while it was on its way.
 const STALE: &[u8] = b"stale-share";

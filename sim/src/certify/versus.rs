@@ -12,6 +12,7 @@ use platform::Env;
 
 use super::certificate::{Certificate, number};
 use super::machine::{self, Machine};
+use super::miner::FLOOD_WINDOW;
 use super::{CertifyError, Options, peer, run};
 use crate::interop::{InteropError, POOL, ensure_optimised};
 use crate::walk::WalkError;
@@ -86,7 +87,9 @@ impl Versus {
             "# The gateway beside {} {}\n\n`cargo ci bench --against pool_sv2` makes this page, on \
              {} x {}.\n\n\
              {MINERS} connections wait for tips; {FLOODERS} send shares as fast as they are \
-             answered, {BURST} in each write. The same miners load both, in the order ours, theirs, \
+             answered, {BURST} in each write and {FLOOD_WINDOW} without an answer at most, so that a \
+             server which answers late gets fewer; what a share costs is its processor time. The \
+             same miners load both, in the order ours, theirs, \
              theirs, ours; *noise* is how far two runs of one program are apart. Ours stands behind \
              a regtest node, its template-manager and its verifier, keeps each share in its durable \
              log before it answers, and hands it to a pool; its tip begins with the block at the \
