@@ -371,14 +371,21 @@ impl Writer {
     }
 }
 
+/// Lines of the stream that share memory: while one of them is held the others take room too.
+const LINES_TOGETHER: usize = 64;
+
 /// The events' lines in memory of their own: the other records are not held as long.
 fn lines(bytes: &[u8], told: &[Range<usize>]) -> Vec<Bytes> {
-    let mut text = Vec::with_capacity(told.iter().map(Range::len).sum());
-    for at in told {
-        text.extend_from_slice(&bytes[at.clone()]);
+    let mut lines = Vec::with_capacity(told.len());
+    for together in told.chunks(LINES_TOGETHER) {
+        let mut text = Vec::with_capacity(together.iter().map(Range::len).sum());
+        for at in together {
+            text.extend_from_slice(&bytes[at.clone()]);
+        }
+        let mut text = Bytes::from(text);
+        lines.extend(together.iter().map(|at| text.split_to(at.len())));
     }
-    let mut text = Bytes::from(text);
-    told.iter().map(|at| text.split_to(at.len())).collect()
+    lines
 }
 
 async fn append(current: &mut Current, bytes: &[u8], sync: SyncMode) -> io::Result<()> {
