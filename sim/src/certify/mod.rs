@@ -22,6 +22,7 @@ mod pool;
 mod promises;
 mod story;
 mod targets;
+mod threads;
 mod tips;
 pub(crate) mod usage;
 mod versus;
@@ -119,9 +120,7 @@ pub enum CertifyError {
 /// Where no load can be made; a promise that does not hold is no error.
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, CertifyError> {
     machine::room_for(options.miners)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = threads::for_load(options)
         .map_err(|source| WalkError::machine("threads cannot be started", source))?;
     runtime.block_on(async {
         let env = platform::real::env();

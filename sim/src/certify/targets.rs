@@ -1,6 +1,7 @@
 //! Our own targets, each beside what was measured and what this kind of machine allows at best.
 
 mod alone;
+mod limit;
 mod loads;
 
 use std::fmt;
@@ -21,7 +22,7 @@ pub(super) struct Target {
     at_least: bool,
     target: f64,
     measured: Option<f64>,
-    /// One core without SHA-NI, by hand-written loops.
+    /// One core, by hand-written loops: of tips on this machine, else on one without SHA-NI.
     limit: Option<f64>,
 }
 

@@ -13,7 +13,7 @@ use platform::Env;
 use super::certificate::{Certificate, number};
 use super::machine::{self, Machine};
 use super::miner::FLOOD_WINDOW;
-use super::{CertifyError, Options, peer, run};
+use super::{CertifyError, Options, peer, run, threads};
 use crate::interop::{InteropError, POOL, ensure_optimised};
 use crate::walk::WalkError;
 use crate::walk::process::Programs;
@@ -166,9 +166,7 @@ fn of_peer(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Certificate, CertifyError> {
     machine::room_for(options.miners)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = threads::for_load(options)
         .map_err(|source| WalkError::machine("threads cannot be started", source))?;
     runtime.block_on(async {
         let env: Env = platform::real::env();

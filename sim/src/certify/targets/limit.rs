@@ -1,0 +1,66 @@
+//! What this machine allows at best.
+
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+use crate::certify::{CertifyError, threads};
+
+/// A sealed NewMiningJob and SetNewPrevHash: two headers of 22 bytes, then 49 and 48 with 16 each.
+const TIP_BYTES: usize = 2 * 22 + 49 + 48 + 2 * 16;
+/// How often they go out.
+const ROUNDS: u8 = 30;
+/// Readers are done and wait again by the next round.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long one thread takes, at least, to bring a tip to so many miners: it does nothing but write
+/// the bytes to connections over loopback, whose readers stand back as the load's miners do.
+/// Milliseconds from the first write to the end of a write, for 99 of a hundred.
+pub(super) fn fan_out(miners: u32) -> Result<f64, CertifyError> {
+    let failed = |error| CertifyError::Load(format!("the limit: {error}"));
+    let readers = Builder::new_multi_thread()
+        .on_thread_start(threads::stand_back)
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let mut written = readers.block_on(write(miners)).map_err(failed)?;
+    written.sort_unstable();
+    let p99 = written.get(written.len() * 99 / 100).copied().unwrap_or_default();
+    Ok(p99.as_secs_f64() * 1e3)
+}
+
+/// How long after the first of its round each write ended.
+async fn write(miners: u32) -> io::Result<Vec<Duration>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let mut connections = Vec::new();
+    for _ in 0..miners {
+        let reader = TcpStream::connect(address).await?;
+        drop(tokio::spawn(read(reader)));
+        let (connection, _) = listener.accept()?;
+        connection.set_nodelay(true)?;
+        connections.push(connection);
+    }
+    let mut written = Vec::new();
+    for round in 0..ROUNDS {
+        tokio::time::sleep(PAUSE).await;
+        let tip = [round; TIP_BYTES];
+        let begun = Instant::now();
+        for connection in &mut connections {
+            connection.write_all(&tip)?;
+            written.push(begun.elapsed());
+        }
+    }
+    Ok(written)
+}
+
+/// Reads what comes, to the end.
+async fn read(mut stream: TcpStream) -> io::Result<()> {
+    let mut space = [0; 2 * TIP_BYTES];
+    while stream.read(&mut space).await? > 0 {}
+    Ok(())
+}
