@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::certify::{CertifyError, threads};
+use crate::certify::{CertifyError, machine, threads};
 
 /// A sealed NewMiningJob and SetNewPrevHash: two headers of 22 bytes, then 49 and 48 with 16 each.
 const TIP_BYTES: usize = 2 * 22 + 49 + 48 + 2 * 16;
@@ -21,7 +21,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// the bytes to connections over loopback, whose readers stand back as the load's miners do.
 /// Milliseconds from the first write to the end of a write, for 99 of a hundred.
 pub(super) fn fan_out(miners: u32) -> Result<f64, CertifyError> {
-    let failed = |error| CertifyError::Load(format!("the limit: {error}"));
+    // Both ends of each connection are this process's.
+    machine::room_for(2 * miners)?;
+    let failed = |error| CertifyError::Load(format!("writing tips to plain readers: {error}"));
     let readers = Builder::new_multi_thread()
         .on_thread_start(threads::stand_back)
         .enable_all()
