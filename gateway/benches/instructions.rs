@@ -1,7 +1,7 @@
 //! Instructions that records of shares take (`cargo ci bench`).
 #![allow(missing_docs, unused_qualifications)] // What the macros make.
 
-use gateway::encoding::encode_event;
+use gateway::encoding::write_event;
 use gateway_core::event::{Event, ShareAccepted, ShareForwardResult, Sv2Response};
 use gateway_core::ids::{ChannelId, ConnectionId, EventId, InstanceId, JobId, ShareId, WorkerId};
 use gateway_core::mode::ValidationLevel;
@@ -40,11 +40,17 @@ fn result() -> Event {
     })
 }
 
+/// The log's buffer has room.
+fn space() -> Vec<u8> {
+    Vec::with_capacity(1024)
+}
+
 #[library_benchmark]
-#[bench::share_accepted(accepted())]
-#[bench::share_forward_result(result())]
-fn event(event: Event) -> gateway::log::Event {
-    encode_event(&event)
+#[bench::share_accepted(accepted(), space())]
+#[bench::share_forward_result(result(), space())]
+fn event(event: Event, mut line: Vec<u8>) -> Vec<u8> {
+    write_event(&event, 1_000_000, &mut line);
+    line
 }
 
 library_benchmark_group!(name = records, benchmarks = [event]);

@@ -83,7 +83,7 @@ impl BlockSubmitter {
         let timestamp_ms = self.clock.now().unix_ms;
         let event =
             BlockFound { hash, height, share_id, worker_id, accepted, results, timestamp_ms };
-        let event = self.recorder.encode(&Event::BlockFound(event));
+        let event = self.recorder.counted(Event::BlockFound(event));
         // Without an answer it stays in the log, and the next life submits it again.
         let record = match accepted {
             Some(_) => Record::Submitted { hash: hash.to_string().into(), event },

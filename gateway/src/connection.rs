@@ -138,7 +138,7 @@ fn close_event(
     let now = side.clock.now();
     let End { reason: reason_code, detail } = end;
     tracing::debug!(miner_id = miner_id.0, ?reason_code, detail, "connection closed");
-    side.recorder.note(&Event::ConnectionClosed(ConnectionClosed {
+    side.recorder.note(Event::ConnectionClosed(ConnectionClosed {
         miner_id,
         reason_code,
         detail,

@@ -166,7 +166,7 @@ impl Pool {
             .uri(&self.url)
             .header(http::header::CONTENT_TYPE, "application/json")
             .header("X-Timestamp", now_ms)
-            .header("X-Signature", sign(&self.secret, now_ms, body.as_bytes()))
+            .header("X-Signature", sign(&self.secret, now_ms, &body))
             .header("Idempotency-Key", batch.idempotency_key())
             .body(Full::new(Bytes::from(body)));
         let request = match request {

@@ -66,7 +66,7 @@ impl MinerListener {
             return;
         }
         tracing::warn!(peer = %stream.peer, limit = refusal.limit, "miner connection refused");
-        self.side.recorder.note(&Event::ConnectionClosed(ConnectionClosed {
+        self.side.recorder.note(Event::ConnectionClosed(ConnectionClosed {
             miner_id,
             reason_code: Some(ReasonCode::ConnectionRateLimited),
             detail: format!("over {}", refusal.limit),

@@ -45,5 +45,5 @@ async fn recovered(recorder: &Recorder, stall: &Stall, timestamp_ms: u64) {
     tracing::info!(cause = cause.as_str(), stalled_ms, "the log is written again");
     let event = Event::LogRecovered(LogRecovered { cause, error, since_ms, timestamp_ms });
     // Whoever waits for it is the log itself.
-    drop(recorder.record(vec![Record::Event(recorder.encode(&event))]).await);
+    drop(recorder.record(vec![Record::Event(recorder.counted(event))]).await);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gateway_core::event::{Event, ShareForwardResult};
 use gateway_core::reason::ReasonCode;
 
-use crate::encoding::encode_event;
+use crate::encoding::encode_fields;
 use crate::limits::PREVHASH_HISTORY;
 use crate::log::{Commit, Log, Record, Unresolved};
 use crate::metrics::Metrics;
@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 pub(crate) struct Recorder {
     log: Log,
     metrics: Arc<Metrics>,
-    switches: Mutex<VecDeque<String>>,
+    switches: Mutex<VecDeque<Event>>,
 }
 
 impl Recorder {
@@ -29,17 +29,17 @@ impl Recorder {
 
     /// Records an event that no share depends on. It never waits: where the log has no room left,
     /// because the disk fails, the event is dropped and counted.
-    pub(crate) fn note(&self, event: &Event) {
-        self.metrics.count(event);
-        let encoded = encode_event(event);
+    pub(crate) fn note(&self, event: Event) {
+        let name = event.name();
+        let event = self.counted(event);
         if let Event::PrevhashSwitch(_) = event {
             let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-            switches.push_front(encoded.fields.clone());
+            switches.push_front(event.clone());
             switches.truncate(PREVHASH_HISTORY);
         }
-        if !self.log.try_append(vec![Record::Event(encoded)]) {
+        if !self.log.try_append(vec![Record::Event(event)]) {
             self.metrics.events_dropped.inc();
-            tracing::warn!(event = event.name(), "the log has no room: an event is dropped");
+            tracing::warn!(event = name, "the log has no room: an event is dropped");
         }
     }
 
@@ -48,16 +48,16 @@ impl Recorder {
         self.log.append(records).await
     }
 
-    /// Counts an event and encodes it for [`record`](Self::record).
-    pub(crate) fn encode(&self, event: &Event) -> crate::log::Event {
-        self.metrics.count(event);
-        encode_event(event)
+    /// Counts an event on its way to [`record`](Self::record).
+    pub(crate) fn counted(&self, event: Event) -> Event {
+        self.metrics.count(&event);
+        event
     }
 
     /// The result of a share, for [`record`](Self::record).
     pub(crate) fn result(&self, result: ShareForwardResult) -> Record {
         let event_id = result.event_id;
-        Record::Resolved { event_id, event: self.encode(&Event::ShareForwardResult(result)) }
+        Record::Resolved { event_id, event: self.counted(Event::ShareForwardResult(result)) }
     }
 
     /// The result of a share from an earlier life that cannot be sent again.
@@ -79,6 +79,6 @@ impl Recorder {
     /// The last changes of tip, newest first, each as JSON.
     pub(crate) fn switches(&self) -> Vec<String> {
         let switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-        switches.iter().cloned().collect()
+        switches.iter().map(encode_fields).collect()
     }
 }

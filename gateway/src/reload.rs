@@ -150,7 +150,7 @@ impl Reloader {
             tracing::error!(?problems, "configuration not reloaded: the old one stays in force");
         }
         let timestamp_ms = self.clock.now().unix_ms;
-        self.recorder.note(&Event::ConfigReloaded(ConfigReloaded {
+        self.recorder.note(Event::ConfigReloaded(ConfigReloaded {
             applied,
             changed,
             restart_required,

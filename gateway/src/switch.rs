@@ -59,7 +59,7 @@ impl SwitchTask {
                 let cause = label("cause", ignored.cause.as_str());
                 self.metrics.ignored_verdicts.get_or_create(&cause).inc();
             }
-            Output::Event(event) => self.recorder.note(&event),
+            Output::Event(event) => self.recorder.note(*event),
             other => tracing::warn!(?other, "the switch asked for something unknown"),
         }
     }

@@ -276,7 +276,7 @@ impl Common {
         mutant::bug!(RestartForgets, return backlog);
         for share in recovered.unresolved {
             let resend = share.resend.as_ref();
-            match resend.and_then(|(json, job)| decode_share(json, &job.json)) {
+            match resend.and_then(|(json, job)| decode_share(json, job)) {
                 Some(share) => backlog.push_back(Arc::new(share)),
                 None => lost.push(self.recorder.lost(&share, self.clock.now().unix_ms)),
             }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use gateway_core::event::{Event, ShareAccepted};
 use gateway_core::forward::ForwardShare;
-use gateway_core::ids::{JobRef, Receipt};
-use gateway_core::job::JobData;
+use gateway_core::ids::Receipt;
 use gateway_core::session::{AcceptedShare, FoundBlock};
 
 use super::MinerSide;
-use crate::encoding::{encode_block, encode_job, encode_share};
+use crate::encoding::encode_block;
 use crate::limits::COMMITS_WAITING;
-use crate::log::{self, Commit, Record};
+use crate::log::{Commit, Record};
 
 /// Gathers what one turn brought, hands it to the log in one piece, and to the pool once it is
 /// safe there.
@@ -22,8 +21,6 @@ pub(super) struct Outbox {
     logging: VecDeque<(Commit, Gathered)>,
     /// Logged shares that the forwarder has not taken yet.
     safe: VecDeque<Arc<ForwardShare>>,
-    /// The last job in its logged form: shares in a row are mostly on the same.
-    job: Option<(JobRef, log::Job)>,
 }
 
 #[derive(Default)]
@@ -40,7 +37,6 @@ impl Outbox {
             gathered: Gathered::default(),
             logging: VecDeque::new(),
             safe: VecDeque::new(),
-            job: None,
         }
     }
 
@@ -59,19 +55,14 @@ impl Outbox {
 
     pub(super) fn accepted(&mut self, share: AcceptedShare) {
         let AcceptedShare { receipt, event, forward } = share;
-        let record = Record::Accepted {
-            event_id: event.event_id,
-            share: encode_share(&forward),
-            job: self.job(&forward.job),
-            event: self.side.recorder.encode(&Event::ShareAccepted(event)),
-        };
-        self.gathered.records.push(record);
+        let event = self.side.recorder.counted(Event::ShareAccepted(event));
+        self.gathered.records.push(Record::Accepted { share: Arc::clone(&forward), event });
         self.gathered.receipt = Some(receipt);
         self.gathered.shares.push(forward);
     }
 
     pub(super) fn rejected(&mut self, event: ShareAccepted) {
-        let event = self.side.recorder.encode(&Event::ShareAccepted(event));
+        let event = self.side.recorder.counted(Event::ShareAccepted(event));
         self.gathered.records.push(Record::Event(event));
     }
 
@@ -121,18 +112,6 @@ impl Outbox {
         };
         while !is_done(&self) {
             self.progress().await;
-        }
-    }
-
-    fn job(&mut self, job: &JobData) -> log::Job {
-        match &self.job {
-            Some((job_ref, logged)) if *job_ref == job.job_ref => logged.clone(),
-            _ => {
-                let job_ref = job.job_ref.to_string().into();
-                let logged = log::Job { job_ref, json: encode_job(job).into() };
-                self.job = Some((job.job_ref, logged.clone()));
-                logged
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Hashes of blocks are in the order that Bitcoin's RPC prints; share and event ids are plain hex.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::Duration;
 
 use gateway_core::event::{
@@ -14,24 +15,42 @@ use gateway_core::reason::ReasonCode;
 use gateway_core::target::Difficulty;
 use serde::Serialize;
 
-use super::text::{Hex, json};
-use crate::log;
+use super::text::{Hex, write};
 
-/// The event in the form that the log numbers.
-pub fn encode_event(event: &Event) -> log::Event {
-    let fields = match event {
-        Event::ShareAccepted(event) => share_accepted(event),
-        Event::ShareForwardResult(event) => share_forward_result(event),
-        Event::TemplateVerdict(event) => template_verdict(event),
-        Event::PrevhashSwitch(event) => prevhash_switch(event),
-        Event::ConnectionClosed(event) => connection_closed(event),
-        Event::BlockFound(event) => block_found(event),
-        Event::ConfigReloaded(event) => config_reloaded(event),
-        Event::ModeChanged(event) => mode_changed(*event),
-        Event::LogRecovered(event) => log_recovered(event),
+/// Version of the event schema, on every event.
+pub const EVENT_SCHEMA: u32 = 1;
+
+/// Appends the event that has the number `seq`, as a JSON object.
+pub fn write_event(event: &Event, seq: u64, buffer: &mut Vec<u8>) {
+    let name = event.name();
+    write!(buffer, r#"{{"event":"{name}","schema":{EVENT_SCHEMA},"seq":{seq}"#)
+        .expect("writing to memory cannot fail");
+    let seam = buffer.len();
+    write_fields(event, buffer);
+    // One object: the event's own fields go on where the head ends.
+    buffer[seam] = b',';
+}
+
+/// What the event says of itself, as a JSON object.
+pub(crate) fn encode_fields(event: &Event) -> String {
+    let mut buffer = Vec::new();
+    write_fields(event, &mut buffer);
+    String::from_utf8(buffer).expect("JSON is UTF-8")
+}
+
+fn write_fields(event: &Event, buffer: &mut Vec<u8>) {
+    match event {
+        Event::ShareAccepted(event) => share_accepted(event, buffer),
+        Event::ShareForwardResult(event) => share_forward_result(event, buffer),
+        Event::TemplateVerdict(event) => template_verdict(event, buffer),
+        Event::PrevhashSwitch(event) => prevhash_switch(event, buffer),
+        Event::ConnectionClosed(event) => connection_closed(event, buffer),
+        Event::BlockFound(event) => block_found(event, buffer),
+        Event::ConfigReloaded(event) => config_reloaded(event, buffer),
+        Event::ModeChanged(event) => mode_changed(*event, buffer),
+        Event::LogRecovered(event) => log_recovered(event, buffer),
         other => unreachable!("an event without a form: {}", other.name()),
-    };
-    log::Event { name: event.name(), fields }
+    }
 }
 
 /// Milliseconds to the microsecond.
@@ -39,7 +58,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-fn share_accepted(event: &ShareAccepted) -> String {
+fn share_accepted(event: &ShareAccepted, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         share_id: Option<Hex<'a>>,
@@ -57,7 +76,7 @@ fn share_accepted(event: &ShareAccepted) -> String {
         timestamp_ms: u64,
         gateway_instance_id: &'a str,
     }
-    json(&Fields {
+    let fields = Fields {
         share_id: event.share_id.as_ref().map(|id| Hex(&id.0)),
         event_id: Hex(&event.event_id.0),
         channel_id: event.channel_id.0,
@@ -71,10 +90,11 @@ fn share_accepted(event: &ShareAccepted) -> String {
         difficulty_target: event.difficulty_target.map(Difficulty::as_f64),
         timestamp_ms: event.timestamp_ms,
         gateway_instance_id: event.gateway_instance_id.as_str(),
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn share_forward_result(event: &ShareForwardResult) -> String {
+fn share_forward_result(event: &ShareForwardResult, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         share_id: Hex<'a>,
@@ -88,7 +108,7 @@ fn share_forward_result(event: &ShareForwardResult) -> String {
         timestamp_ms: u64,
         attempts: u32,
     }
-    json(&Fields {
+    let fields = Fields {
         share_id: Hex(&event.share_id.0),
         event_id: Hex(&event.event_id.0),
         forwarded: event.forwarded,
@@ -99,10 +119,11 @@ fn share_forward_result(event: &ShareForwardResult) -> String {
         reason_code: event.reason_code.map(ReasonCode::as_str),
         timestamp_ms: event.timestamp_ms,
         attempts: event.attempts,
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn template_verdict(event: &TemplateVerdict) -> String {
+fn template_verdict(event: &TemplateVerdict, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct PolicyContext<'a> {
         fee_tier: Option<&'a str>,
@@ -128,7 +149,7 @@ fn template_verdict(event: &TemplateVerdict) -> String {
     let verdict = &event.verdict;
     let (fee_tier, min_avg_fee_used) = (verdict.fee_tier, verdict.min_avg_fee_used);
     let has_context = fee_tier.is_some() || min_avg_fee_used.is_some();
-    json(&Fields {
+    let fields = Fields {
         template_id: event.template_id.0,
         height: event.height,
         prev_hash: event.prev_hash.to_string(),
@@ -143,10 +164,11 @@ fn template_verdict(event: &TemplateVerdict) -> String {
         judged_in_us: verdict.judged_in_us,
         latency_ms: millis(event.latency),
         timestamp_ms: event.timestamp_ms,
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn prevhash_switch(event: &PrevhashSwitch) -> String {
+fn prevhash_switch(event: &PrevhashSwitch, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields {
         prev_hash: String,
@@ -163,7 +185,7 @@ fn prevhash_switch(event: &PrevhashSwitch) -> String {
         ended_after_ms: f64,
         timestamp_ms: u64,
     }
-    json(&Fields {
+    let fields = Fields {
         prev_hash: event.prev_hash.to_string(),
         previous_prev_hash: event.previous_prev_hash.map(|hash| hash.to_string()),
         height: event.height,
@@ -177,10 +199,11 @@ fn prevhash_switch(event: &PrevhashSwitch) -> String {
         held_after_ms: event.held_after.map(millis),
         ended_after_ms: millis(event.ended_after),
         timestamp_ms: event.timestamp_ms,
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn connection_closed(event: &ConnectionClosed) -> String {
+fn connection_closed(event: &ConnectionClosed, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         miner_id: u64,
@@ -190,17 +213,18 @@ fn connection_closed(event: &ConnectionClosed) -> String {
         duration_ms: f64,
         timestamp_ms: u64,
     }
-    json(&Fields {
+    let fields = Fields {
         miner_id: event.miner_id.0,
         reason_code: event.reason_code.map(ReasonCode::as_str),
         detail: &event.detail,
         prev_hash: event.prev_hash.map(|hash| hash.to_string()),
         duration_ms: millis(event.duration),
         timestamp_ms: event.timestamp_ms,
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn block_found(event: &BlockFound) -> String {
+fn block_found(event: &BlockFound, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         hash: String,
@@ -211,7 +235,7 @@ fn block_found(event: &BlockFound) -> String {
         results: &'a [String],
         timestamp_ms: u64,
     }
-    json(&Fields {
+    let fields = Fields {
         hash: event.hash.to_string(),
         height: event.height,
         share_id: Hex(&event.share_id.0),
@@ -219,10 +243,11 @@ fn block_found(event: &BlockFound) -> String {
         accepted: event.accepted,
         results: &event.results,
         timestamp_ms: event.timestamp_ms,
-    })
+    };
+    write(&fields, buffer);
 }
 
-fn config_reloaded(event: &ConfigReloaded) -> String {
+fn config_reloaded(event: &ConfigReloaded, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         applied: bool,
@@ -233,10 +258,10 @@ fn config_reloaded(event: &ConfigReloaded) -> String {
     }
     let ConfigReloaded { applied, changed, restart_required, problems, timestamp_ms } = event;
     let (applied, timestamp_ms) = (*applied, *timestamp_ms);
-    json(&Fields { applied, changed, restart_required, problems, timestamp_ms })
+    write(&Fields { applied, changed, restart_required, problems, timestamp_ms }, buffer);
 }
 
-fn mode_changed(event: ModeChanged) -> String {
+fn mode_changed(event: ModeChanged, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields {
         from: &'static str,
@@ -244,10 +269,10 @@ fn mode_changed(event: ModeChanged) -> String {
         timestamp_ms: u64,
     }
     let (from, to) = (event.from.as_str(), event.to.as_str());
-    json(&Fields { from, to, timestamp_ms: event.timestamp_ms })
+    write(&Fields { from, to, timestamp_ms: event.timestamp_ms }, buffer);
 }
 
-fn log_recovered(event: &LogRecovered) -> String {
+fn log_recovered(event: &LogRecovered, buffer: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Fields<'a> {
         cause: &'static str,
@@ -259,5 +284,5 @@ fn log_recovered(event: &LogRecovered) -> String {
     let LogRecovered { cause, error, since_ms, timestamp_ms } = event;
     let (since_ms, timestamp_ms) = (*since_ms, *timestamp_ms);
     let stalled_ms = timestamp_ms.saturating_sub(since_ms);
-    json(&Fields { cause: cause.as_str(), error, since_ms, stalled_ms, timestamp_ms })
+    write(&Fields { cause: cause.as_str(), error, since_ms, stalled_ms, timestamp_ms }, buffer);
 }

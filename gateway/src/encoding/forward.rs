@@ -13,7 +13,10 @@ use gateway_core::job::JobData;
 use gateway_core::target::Difficulty;
 use serde::{Deserialize, Serialize};
 
-use super::text::{Hex, json};
+use super::text::{Hex, write};
+
+/// Few shares take more as JSON.
+const SHARE_BYTES: usize = 768;
 
 /// A share as it is written.
 #[derive(Serialize)]
@@ -101,18 +104,18 @@ impl WireJob {
     }
 }
 
-/// The share as the log keeps it.
-pub(crate) fn encode_share(share: &ForwardShare) -> String {
-    json(&WireShare::of(share))
+/// Appends the share as the log keeps it.
+pub(crate) fn write_share(share: &ForwardShare, buffer: &mut Vec<u8>) {
+    write(&WireShare::of(share), buffer);
 }
 
-/// The job as the log keeps it.
-pub(crate) fn encode_job(job: &JobData) -> String {
-    json(&NamedJob { job_ref: job.job_ref.to_string(), job: WireJob::of(job) })
+/// Appends the job as the log keeps it.
+pub(crate) fn write_job(job: &JobData, buffer: &mut Vec<u8>) {
+    write(&NamedJob { job_ref: job.job_ref.to_string(), job: WireJob::of(job) }, buffer);
 }
 
 /// The body of a post.
-pub(crate) fn encode_batch(batch: &Batch) -> String {
+pub(crate) fn encode_batch(batch: &Batch) -> Vec<u8> {
     #[derive(Serialize)]
     struct Body<'a> {
         shares: Vec<WireShare<'a>>,
@@ -122,7 +125,9 @@ pub(crate) fn encode_batch(batch: &Batch) -> String {
     let mut jobs: BTreeMap<JobRef, &JobData> = BTreeMap::new();
     jobs.extend(batch.shares.iter().map(|share| (share.job.job_ref, &*share.job)));
     let jobs = jobs.into_iter().map(|(name, job)| (name.to_string(), WireJob::of(job))).collect();
-    json(&Body { shares, jobs })
+    let mut body = Vec::with_capacity(SHARE_BYTES * batch.shares.len());
+    write(&Body { shares, jobs }, &mut body);
+    body
 }
 
 /// A share and its job from the log; `None` where they are not what this program writes.
@@ -217,17 +222,20 @@ mod tests {
     #[test]
     fn a_share_comes_back_from_the_log_as_it_was() {
         let share = share();
-        let (json, job) = (encode_share(&share), encode_job(&share.job));
-        assert_eq!(decode_share(&json, &job), Some(share));
-        assert_eq!(decode_share("{}", &job), None);
-        assert_eq!(decode_share(&json, "{}"), None);
+        let (mut json, mut job) = (Vec::new(), Vec::new());
+        write_share(&share, &mut json);
+        write_job(&share.job, &mut job);
+        let (json, job) = (str::from_utf8(&json).unwrap(), str::from_utf8(&job).unwrap());
+        assert_eq!(decode_share(json, job), Some(share));
+        assert_eq!(decode_share("{}", job), None);
+        assert_eq!(decode_share(json, "{}"), None);
     }
 
     #[test]
     fn a_batch_says_each_job_once() {
         let shares = vec![Arc::new(share()), Arc::new(share())];
         let batch = Batch { batch_id: BatchId(1), attempt: 1, shares };
-        let body: serde_json::Value = serde_json::from_str(&encode_batch(&batch)).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&encode_batch(&batch)).unwrap();
         assert_eq!(body["shares"].as_array().unwrap().len(), 2);
         let jobs = body["jobs"].as_object().unwrap();
         assert_eq!(jobs.len(), 1);

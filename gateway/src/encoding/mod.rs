@@ -7,6 +7,7 @@ pub(crate) mod schema;
 mod text;
 
 pub(crate) use block::{decode_block, encode_block};
-pub use event::encode_event;
+pub(crate) use event::encode_fields;
+pub use event::{EVENT_SCHEMA, write_event};
 pub use forward::parse_pool_answer;
-pub(crate) use forward::{decode_share, encode_batch, encode_job, encode_share};
+pub(crate) use forward::{decode_share, encode_batch, write_job, write_share};

@@ -2,8 +2,6 @@
 
 use serde::{Serialize, Serializer};
 
-/// Most records and events are shorter.
-const USUAL_BYTES: usize = 768;
 /// Ids and headers are no longer.
 const HEX_AT_ONCE: usize = 80;
 
@@ -24,11 +22,9 @@ impl Serialize for Hex<'_> {
     }
 }
 
-/// The fields as a JSON object.
-pub(super) fn json(fields: &impl Serialize) -> String {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut bytes, fields).expect("texts and numbers always encode");
-    String::from_utf8(bytes).expect("JSON is UTF-8")
+/// Appends the fields as a JSON object.
+pub(super) fn write(fields: &impl Serialize, buffer: &mut Vec<u8>) {
+    serde_json::to_writer(buffer, fields).expect("texts and numbers always encode");
 }
 
 #[cfg(test)]
@@ -42,7 +38,8 @@ mod tests {
     #[case::at_once(80)]
     #[case::longer(81)]
     fn bytes_of_any_length_are_hex(#[case] length: usize) {
-        let text = format!("\"{}\"", "0a".repeat(length));
-        assert_eq!(json(&Hex(&vec![10; length])), text);
+        let mut text = Vec::new();
+        write(&Hex(&vec![10; length]), &mut text);
+        assert_eq!(text, format!("\"{}\"", "0a".repeat(length)).as_bytes());
     }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use platform::{Offload, Storage, offload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::encoding::EVENT_SCHEMA;
 use crate::limits::EVENT_RING_LINES;
 use crate::log::reader::EventReader;
-use crate::log::segment::EVENT_SCHEMA;
 
 /// The newest events in memory, and who waits for the next.
 pub struct EventFeed {

@@ -18,6 +18,8 @@ pub mod writer;
 use std::io;
 use std::sync::Arc;
 
+use gateway_core::event::Event;
+use gateway_core::forward::ForwardShare;
 use gateway_core::ids::EventId;
 
 pub use disk::{LogStatus, Stall};
@@ -34,18 +36,14 @@ pub enum SyncMode {
 }
 
 /// One thing to record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// An event that concerns no share's fate.
     Event(Event),
     /// An accepted share: its event, and what sends it again after a crash.
     Accepted {
-        /// Joins it to its [`Record::Resolved`].
-        event_id: EventId,
-        /// The forward object, as JSON.
-        share: String,
-        /// The job that the share was made on.
-        job: Job,
+        /// The share, with the job that it was made on.
+        share: Arc<ForwardShare>,
         /// Its `share_accepted` event.
         event: Event,
     },
@@ -67,30 +65,12 @@ pub enum Record {
     },
 }
 
-/// A public event, not yet numbered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its name on the stream.
-    pub name: &'static str,
-    /// Its fields: a JSON object with at least one member and without `event`, `schema`, `seq`.
-    pub fields: String,
-}
-
 /// A found block: what submits it again after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Its hash, as in its `block_found` event.
     pub hash: Arc<str>,
     /// The block, as JSON.
-    pub json: Arc<str>,
-}
-
-/// A job by its reference: what a batch of shares says once for all shares of the job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// The reference that shares carry.
-    pub job_ref: Arc<str>,
-    /// The job's data, as JSON.
     pub json: Arc<str>,
 }
 

@@ -124,7 +124,6 @@ impl EventReader {
 mod tests {
     use super::*;
     use crate::fake_disk::FakeDisk;
-    use crate::log::Event;
 
     fn put(disk: &FakeDisk, first: u64, count: u64) {
         let mut bytes = Vec::new();
@@ -135,9 +134,9 @@ mod tests {
                 &format!("\"{}\"", "x".repeat(CHUNK_BYTES / 3)),
                 &mut bytes,
             );
-            let fields = format!("{{\"pad\":\"{}\"}}", "y".repeat(CHUNK_BYTES + 1));
-            let event = Event { name: "block_found", fields };
-            segment::encode_event(&event, seq, &mut bytes);
+            let pad = "y".repeat(CHUNK_BYTES + 1);
+            let event = format!(r#"{{"event":"block_found","seq":{seq},"pad":"{pad}"}}"#);
+            segment::encode(Kind::Event, &event, &mut bytes);
         }
         disk.put(&format!("log/{}", segment::name(first)), &bytes);
     }

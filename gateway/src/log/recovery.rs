@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 use gateway_core::ids::{EventId, ShareId};
 use platform::Storage;
 use serde::Deserialize;
 
 use super::segment::{self, Kind, Line};
-use super::{Block, Job, LogError};
+use super::{Block, LogError};
 
 /// What a log holds.
 #[derive(Debug, Default)]
@@ -46,8 +47,8 @@ pub struct Unresolved {
     pub event_id: EventId,
     /// The share.
     pub share_id: ShareId,
-    /// Its forward object and its job; `None` when the log does not hold both.
-    pub resend: Option<(String, Job)>,
+    /// The share and its job, each as JSON; `None` when the log does not hold both.
+    pub resend: Option<(String, Arc<str>)>,
     /// Which of [`Recovered::segments`] holds its acceptance.
     pub segment: usize,
 }
@@ -120,8 +121,8 @@ struct Bad {
 struct Reader {
     next_seq: Option<u64>,
     segments: Vec<RecoveredSegment>,
-    jobs: BTreeMap<String, Job>,
-    shares: BTreeMap<EventId, (String, Job)>,
+    jobs: BTreeMap<String, Arc<str>>,
+    shares: BTreeMap<EventId, (String, Arc<str>)>,
     accepted: BTreeMap<EventId, Accepted>,
     blocks: Vec<UnansweredBlock>,
     order: u64,
@@ -222,9 +223,7 @@ impl Reader {
             Kind::Job => {
                 let job: JobFields =
                     serde_json::from_str(json).map_err(|_| "the job has no reference")?;
-                let job_ref = job.job_ref.into_owned();
-                let job = Job { job_ref: job_ref.as_str().into(), json: json.into() };
-                self.jobs.insert(job_ref, job);
+                self.jobs.insert(job.job_ref.into_owned(), json.into());
             }
             Kind::Block => {
                 let block: BlockFields =

@@ -3,13 +3,11 @@
 //! A line is 8 hex digits of the CRC-32C of what follows the next space, a space, the record's
 //! kind (one letter), a space, the record as a JSON object, and a newline.
 
-use std::io::Write as _;
 use std::ops::Range;
 
-use super::Event;
+use gateway_core::event::Event;
 
-/// Version of the event schema, on every event.
-pub const EVENT_SCHEMA: u32 = 1;
+use crate::encoding::write_event;
 
 const SUFFIX: &str = ".log";
 const CRC_DIGITS: usize = 8;
@@ -73,22 +71,22 @@ pub fn first_seq(name: &str) -> Option<u64> {
 
 /// Appends a line to `buffer`. `json` has no newline in it (JSON text escapes them).
 pub fn encode(kind: Kind, json: &str, buffer: &mut Vec<u8>) {
-    line(kind, buffer, |buffer| buffer.extend_from_slice(json.as_bytes()));
+    encode_with(kind, buffer, |buffer| buffer.extend_from_slice(json.as_bytes()));
 }
 
 /// Appends the line of an event that has the number `seq`. Returns where in `buffer` the event
 /// stands as the stream tells it, with its newline.
 pub fn encode_event(event: &Event, seq: u64, buffer: &mut Vec<u8>) -> Range<usize> {
-    let members = event.fields.strip_prefix('{').expect("an event's fields are a JSON object");
-    line(Kind::Event, buffer, |buffer| {
-        let name = event.name;
-        write!(buffer, r#"{{"event":"{name}","schema":{EVENT_SCHEMA},"seq":{seq},"#)
-            .expect("writing to memory cannot fail");
-        buffer.extend_from_slice(members.as_bytes());
-    })
+    encode_with(Kind::Event, buffer, |buffer| write_event(event, seq, buffer))
 }
 
-fn line(kind: Kind, buffer: &mut Vec<u8>, write_json: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+/// Appends a line whose JSON `write_json` appends; returns where in `buffer` that stands, with the
+/// newline.
+pub(super) fn encode_with(
+    kind: Kind,
+    buffer: &mut Vec<u8>,
+    write_json: impl FnOnce(&mut Vec<u8>),
+) -> Range<usize> {
     let start = buffer.len();
     buffer.extend_from_slice(&[b'0'; CRC_DIGITS]);
     buffer.extend_from_slice(&[b' ', kind.letter(), b' ']);
@@ -123,6 +121,8 @@ pub fn decode(line: &[u8]) -> Result<Line<'_>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::event::ModeChanged;
+    use gateway_core::mode::Mode;
     use rstest::rstest;
 
     use super::*;
@@ -168,10 +168,11 @@ mod tests {
 
     #[test]
     fn an_event_is_numbered() {
-        let event = Event { name: "block_found", fields: r#"{"height":7}"#.into() };
+        let (from, to) = (Mode::Inline, Mode::Observe);
+        let event = Event::ModeChanged(ModeChanged { from, to, timestamp_ms: 7 });
         let mut buffer = b"before".to_vec();
         let told = encode_event(&event, 9, &mut buffer);
-        let json = r#"{"event":"block_found","schema":1,"seq":9,"height":7}"#;
+        let json = r#"{"event":"mode_changed","schema":1,"seq":9,"from":"inline","to":"observe","timestamp_ms":7}"#;
         assert_eq!(&buffer[told], format!("{json}\n").as_bytes());
         let mut same = b"before".to_vec();
         encode(Kind::Event, json, &mut same);

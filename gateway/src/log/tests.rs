@@ -1,8 +1,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gateway_core::event::LogFault;
-use gateway_core::ids::{EventId, ShareId};
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash as _;
+use gateway_core::event::{BlockFound, LogFault, ShareAccepted, ShareForwardResult, Sv2Response};
+use gateway_core::ids::{ChannelId, ConnectionId, InstanceId, JobId, JobRef, ShareId, WorkerId};
+use gateway_core::job::JobData;
+use gateway_core::mode::ValidationLevel;
+use gateway_core::target::Difficulty;
 use platform::TaskHandle;
 use proptest::prelude::*;
 
@@ -12,8 +17,8 @@ use crate::fake_disk::{self, FakeDisk};
 use crate::http::events::EventFeed;
 
 /// The name, filled up with zeros.
-fn id(name: &str) -> [u8; 32] {
-    let mut id = [0; 32];
+fn id<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
+    let mut id = [0; LENGTH];
     id[..name.len()].copy_from_slice(name.as_bytes());
     id
 }
@@ -25,24 +30,66 @@ fn ids(recovered: &Recovered) -> Vec<&str> {
 }
 
 fn accepted(name: &str, job: &str) -> Record {
-    let event_id = EventId(id(name));
-    let id = event_id.to_string();
-    Record::Accepted {
+    accepted_as(ShareId(id(name)), name, job)
+}
+
+fn accepted_as(share_id: ShareId, name: &str, job: &str) -> Record {
+    let (event_id, channel_id) = (EventId(id(name)), ChannelId(2));
+    let worker_id = WorkerId::new("account.rig");
+    let job = JobData {
+        job_ref: JobRef(id(job)),
+        prev_hash: BlockHash::all_zeros(),
+        nbits: 0x207f_ffff,
+        coinbase_prefix: vec![1],
+        coinbase_suffix: vec![2],
+        merkle_path: vec![],
+    };
+    let share = ForwardShare {
+        share_id,
         event_id,
-        share: format!(r#"{{"share_id":"{id}","event_id":"{id}","job_ref":"{job}"}}"#),
-        job: Job { job_ref: job.into(), json: format!(r#"{{"job_ref":"{job}"}}"#).into() },
-        event: Event {
-            name: "share_accepted",
-            fields: format!(r#"{{"share_id":"{id}","event_id":"{id}","sv2_response":"success"}}"#),
-        },
-    }
+        job: Arc::new(job),
+        channel_id,
+        worker_id: worker_id.clone(),
+        version: 0x2000_0000,
+        ntime: 1,
+        nonce: 2,
+        extranonce: [3; 24],
+        difficulty: Difficulty::new(1.0).unwrap(),
+        timestamp_ms: 7,
+        header: [4; 80],
+    };
+    let event = ShareAccepted {
+        share_id: Some(share_id),
+        event_id,
+        channel_id,
+        job_id: JobId(5),
+        worker_id: Some(worker_id),
+        miner_id: ConnectionId(1),
+        validation_level: ValidationLevel::Full,
+        sv2_response: Sv2Response::Success,
+        fee_tier: None,
+        difficulty_target: None,
+        timestamp_ms: 7,
+        gateway_instance_id: InstanceId::new("gw"),
+    };
+    Record::Accepted { share: Arc::new(share), event: Event::ShareAccepted(event) }
 }
 
 fn resolved(name: &str) -> Record {
     let event_id = EventId(id(name));
-    let id = event_id.to_string();
-    let fields = format!(r#"{{"share_id":"{id}","event_id":"{id}","forwarded":true}}"#);
-    Record::Resolved { event_id, event: Event { name: "share_forward_result", fields } }
+    let result = ShareForwardResult {
+        share_id: ShareId(id(name)),
+        event_id,
+        forwarded: true,
+        upstream_accepted: Some(true),
+        upstream_http_status: Some(200),
+        upstream_error: None,
+        error_detail: None,
+        reason_code: None,
+        timestamp_ms: 8,
+        attempts: 1,
+    };
+    Record::Resolved { event_id, event: Event::ShareForwardResult(result) }
 }
 
 fn settings(segment_bytes: u64, retention: usize) -> LogSettings {
@@ -89,17 +136,30 @@ async fn shares_without_a_result_are_found_again_with_what_sends_them() {
     assert_eq!(ids(&recovered), ["b", "c"]);
     let (share, job) = recovered.unresolved[1].resend.clone().unwrap();
     assert!(share.contains(&EventId(id("c")).to_string()), "{share}");
-    assert_eq!(job.json.as_ref(), r#"{"job_ref":"j2"}"#);
+    assert!(job.contains(&JobRef(id("j2")).to_string()), "{job}");
 }
 
-fn block_found(hash: &str, accepted: Option<bool>) -> Event {
-    let accepted = accepted.map_or_else(|| "null".to_owned(), |accepted| accepted.to_string());
-    let fields = format!(r#"{{"hash":"{hash}","accepted":{accepted}}}"#);
-    Event { name: "block_found", fields }
+/// The hash of a block, which is all of it that the log looks at.
+fn hash(name: &str) -> BlockHash {
+    BlockHash::from_byte_array(id(name))
 }
 
-fn block(hash: &str) -> Record {
-    Record::Block(Block { hash: hash.into(), json: format!(r#"{{"hash":"{hash}"}}"#).into() })
+fn block_found(name: &str, accepted: Option<bool>) -> Event {
+    Event::BlockFound(BlockFound {
+        hash: hash(name),
+        height: 7,
+        share_id: ShareId(id(name)),
+        worker_id: WorkerId::new("account.rig"),
+        accepted,
+        results: vec![],
+        timestamp_ms: 7,
+    })
+}
+
+fn block(name: &str) -> Record {
+    let hash = hash(name);
+    let json = format!(r#"{{"hash":"{hash}"}}"#).into();
+    Record::Block(Block { hash: hash.to_string().into(), json })
 }
 
 #[tokio::test]
@@ -110,16 +170,16 @@ async fn blocks_without_a_final_answer_are_found_again_and_keep_their_segment() 
     log.record(vec![resolved("s")]).await;
     // A drain that ran out of time is no answer.
     log.record(vec![Record::Event(block_found("a", None))]).await;
-    let submitted = |hash: &str, accepted| Record::Submitted {
-        hash: hash.into(),
-        event: block_found(hash, Some(accepted)),
+    let submitted = |name: &str, accepted| Record::Submitted {
+        hash: hash(name).to_string().into(),
+        event: block_found(name, Some(accepted)),
     };
     log.record(vec![submitted("b", false)]).await;
     log.close().await.unwrap();
 
     let (log, recovered) = opened(&disk, settings(1, 0)).await;
     let blocks: Vec<&str> = recovered.blocks.iter().map(|found| &*found.block.hash).collect();
-    assert_eq!((blocks, recovered.blocks[0].segment), (vec!["a"], 0));
+    assert_eq!((blocks, recovered.blocks[0].segment), (vec![&*hash("a").to_string()], 0));
     assert_eq!(recovered.segments.len(), 4);
     log.record(vec![submitted("a", true)]).await;
     log.record(vec![Record::Event(block_found("c", None))]).await;
@@ -134,11 +194,7 @@ async fn the_shares_accepted_last_are_remembered_whatever_became_of_them() {
     let (log, _) = opened(&disk, settings(1, 9)).await;
     let ids = [1, 2, 3].map(|byte| ShareId([byte; 32]));
     for id in ids {
-        let mut record = accepted("a", "j");
-        if let Record::Accepted { event, .. } = &mut record {
-            let own = format!(r#""share_id":"{}""#, EventId(self::id("a")));
-            event.fields = event.fields.replace(&own, &format!(r#""share_id":"{id}""#));
-        }
+        let record = accepted_as(id, "a", "j");
         log.record(vec![record, resolved("a")]).await;
     }
     log.close().await.unwrap();
@@ -323,11 +379,10 @@ fn lines(choices: &[(u8, bool)]) -> Vec<(Vec<u8>, Option<String>)> {
                 let response = if *success { "success" } else { "error" };
                 let name = format!("e{index}");
                 let id = EventId(id(&name));
-                let fields = format!(
-                    r#"{{"share_id":"{id}","event_id":"{id}","sv2_response":"{response}"}}"#
+                let event = format!(
+                    r#"{{"event":"share_accepted","seq":{seq},"share_id":"{id}","event_id":"{id}","sv2_response":"{response}"}}"#
                 );
-                let event = Event { name: "share_accepted", fields };
-                segment::encode_event(&event, seq, &mut line);
+                segment::encode(Kind::Event, &event, &mut line);
                 accepts = success.then_some(name);
             }
         }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use gateway_core::ids::EventId;
+use gateway_core::ids::{EventId, JobRef};
 use platform::{AppendFile, Env, Shutdown, Storage, TaskHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk::{Disk, LogStatus};
 use super::segment::{self, Kind};
 use super::{Block, LogError, Record, Recovered, SyncMode};
+use crate::encoding::{write_job, write_share};
 use crate::http::events::EventFeed;
 use crate::limits::{LOG_BATCHES_PER_COMMIT, LOG_BUFFER_BYTES, LOG_WAITING_BATCHES};
 
@@ -167,7 +168,7 @@ struct Current {
     length: u64,
     /// Whether a failed write may have left bytes after them.
     dirty: bool,
-    jobs: BTreeSet<Arc<str>>,
+    jobs: BTreeSet<JobRef>,
     unresolved: usize,
 }
 
@@ -282,12 +283,14 @@ impl Writer {
                     self.resolve(&Unanswered::Block(Arc::clone(hash)));
                     event
                 }
-                Record::Accepted { event_id, share, job, event } => {
-                    if self.current.jobs.insert(Arc::clone(&job.job_ref)) {
-                        segment::encode(Kind::Job, &job.json, bytes);
+                Record::Accepted { share, event } => {
+                    if self.current.jobs.insert(share.job.job_ref) {
+                        segment::encode_with(Kind::Job, bytes, |bytes| {
+                            write_job(&share.job, bytes);
+                        });
                     }
-                    segment::encode(Kind::Share, share, bytes);
-                    self.keep(Unanswered::Share(*event_id));
+                    segment::encode_with(Kind::Share, bytes, |bytes| write_share(share, bytes));
+                    self.keep(Unanswered::Share(share.event_id));
                     event
                 }
                 Record::Resolved { event_id, event } => {

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::cell;
+use crate::encoding::EVENT_SCHEMA;
 use crate::encoding::schema::{EVENTS, EventSchema};
 use crate::http::openapi::of_kind;
-use crate::log::segment::EVENT_SCHEMA;
 
 pub(super) fn page() -> String {
     let mut text = format!(

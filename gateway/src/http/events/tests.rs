@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use gateway_core::event::{Event, ModeChanged};
+use gateway_core::mode::Mode;
+
 use super::*;
 use crate::fake_disk::{FakeDisk, Inline};
-use crate::log::Event;
 use crate::log::segment::{self, Kind};
 
 fn event() -> Event {
-    Event { name: "config_reloaded", fields: r#"{"x":1}"#.into() }
+    Event::ModeChanged(ModeChanged { from: Mode::Inline, to: Mode::Observe, timestamp_ms: 7 })
 }
 
 fn archive(disk: &FakeDisk) -> EventArchive {

@@ -115,23 +115,16 @@ fn recovery() -> Result<Duration, CertifyError> {
             number
         );
         segment::encode(Kind::Share, &text, &mut bytes);
-        let fields = [
-            (
-                "share_accepted",
-                format!(
-                    r#"{{"share_id":"{share}","event_id":"{id}","channel_id":2,"job_id":5,"worker_id":"account.rig","miner_id":7,"validation_level":"full","sv2_response":"success","fee_tier":"mid","difficulty_target":65536.0,"timestamp_ms":1800000000000,"gateway_instance_id":"gw-1"}}"#
-                ),
-            ),
-            (
-                "share_forward_result",
-                format!(
-                    r#"{{"share_id":"{share}","event_id":"{id}","forwarded":true,"upstream_accepted":true,"upstream_http_status":200,"upstream_error":null,"error_detail":null,"reason_code":null,"timestamp_ms":1800000000001,"attempts":1}}"#
-                ),
-            ),
-        ];
-        for ((name, fields), seq) in fields.into_iter().zip(2 * number..) {
-            segment::encode_event(&log::Event { name, fields }, seq, &mut bytes);
-        }
+        let seq = 2 * number;
+        let accepted = format!(
+            r#"{{"event":"share_accepted","schema":1,"seq":{seq},"share_id":"{share}","event_id":"{id}","channel_id":2,"job_id":5,"worker_id":"account.rig","miner_id":7,"validation_level":"full","sv2_response":"success","fee_tier":"mid","difficulty_target":65536.0,"timestamp_ms":1800000000000,"gateway_instance_id":"gw-1"}}"#
+        );
+        segment::encode(Kind::Event, &accepted, &mut bytes);
+        let seq = seq + 1;
+        let result = format!(
+            r#"{{"event":"share_forward_result","schema":1,"seq":{seq},"share_id":"{share}","event_id":"{id}","forwarded":true,"upstream_accepted":true,"upstream_http_status":200,"upstream_error":null,"error_detail":null,"reason_code":null,"timestamp_ms":1800000000001,"attempts":1}}"#
+        );
+        segment::encode(Kind::Event, &result, &mut bytes);
     }
     std::fs::write(folder.path().join(segment::name(0)), bytes).map_err(|error| failed(&error))?;
     let begun = Instant::now();
