@@ -1,8 +1,9 @@
 //! Group commit: records gather while the previous commit is on its way to the disk, and go
 //! there together.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -150,11 +151,14 @@ struct Writer {
     closed: VecDeque<Closed>,
     /// Which segment holds the acceptance of a share that has no result yet, or a block that has no
     /// answer, by its first event.
-    unresolved: BTreeMap<Unanswered, u64>,
+    unresolved: HashMap<Unanswered, u64, Fixed>,
 }
 
+/// The same on every run: nothing here draws lots. Nobody else chooses these ids.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+
 /// What keeps its segment.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash)]
 enum Unanswered {
     Share(EventId),
     Block(Arc<str>),

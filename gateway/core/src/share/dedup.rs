@@ -1,6 +1,7 @@
 //! The replay window.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use crate::ids::ShareId;
 
@@ -9,14 +10,18 @@ use crate::ids::ShareId;
 #[derive(Debug)]
 pub struct ReplayWindow {
     order: VecDeque<ShareId>,
-    known: BTreeSet<ShareId>,
+    known: HashSet<ShareId, Fixed>,
     size: usize,
 }
+
+/// The same on every run: nothing here draws lots. Ids that are chosen to slow the window down are
+/// shares, which cost their finder the work of as many others as there are places.
+type Fixed = BuildHasherDefault<DefaultHasher>;
 
 impl ReplayWindow {
     /// An empty window for `size` shares; zero remembers none.
     pub fn new(size: usize) -> Self {
-        Self { order: VecDeque::new(), known: BTreeSet::new(), size }
+        Self { order: VecDeque::new(), known: HashSet::default(), size }
     }
 
     /// Remembers a share; false if the window held it already.
