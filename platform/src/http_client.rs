@@ -37,6 +37,10 @@ pub enum HttpError {
     TooLarge(usize),
 }
 
+/// A gateway under load has this many posts under way together. Each that finds no idle connection
+/// opens one, and what is over this bound is closed after its answer.
+const IDLE_PER_HOST: usize = 64;
+
 /// Keeps connections alive between requests and shares them between its clones.
 #[derive(Clone)]
 pub struct HttpClient {
@@ -148,7 +152,7 @@ impl Pool {
             // Idle connections are timed by a clock that the simulator does not own; the server
             // ends them instead.
             .pool_idle_timeout(None)
-            .pool_max_idle_per_host(8)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector.clone());
         Self { client, generation }
     }
