@@ -200,6 +200,7 @@ impl Certificate {
             counts: &counts,
             miners: load.miners,
             bytes_per_miner,
+            fan_out_ms: machine.fan_out_ms,
             log_sync: load.log_sync.as_deref(),
         });
         let doubts = doubts(&machine, &load, measures);
@@ -373,6 +374,7 @@ mod tests {
             kernel: "6.1".to_owned(),
             load_before: 0.1,
             pressure_before: None,
+            fan_out_ms: None,
         }
     }
 

@@ -25,6 +25,9 @@ pub struct Machine {
     /// The share of the ten seconds before the start in which a task waited for a processor,
     /// in percent; Linux's pressure stall information.
     pub pressure_before: Option<f64>,
+    /// The least time in which one thread can write a tip to the load's miners, in milliseconds;
+    /// none where it makes no tips.
+    pub fan_out_ms: Option<f64>,
 }
 
 impl Machine {
@@ -45,6 +48,7 @@ impl Machine {
                 .and_then(|load| load.parse().ok())
                 .unwrap_or_default(),
             pressure_before: pressure(&read("/proc/pressure/cpu")),
+            fan_out_ms: None,
         }
     }
 }

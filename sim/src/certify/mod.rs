@@ -12,6 +12,7 @@ mod certificate;
 mod course;
 mod curves;
 mod join;
+mod limit;
 mod load;
 mod machine;
 mod measure;
@@ -120,13 +121,16 @@ pub enum CertifyError {
 /// Where no load can be made; a promise that does not hold is no error.
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, CertifyError> {
     machine::room_for(options.miners)?;
+    let machine = machine::Machine::look();
+    let fan_out_ms = limit::of_tips(options, progress)?;
+    let machine = machine::Machine { fan_out_ms, ..machine };
     let runtime = threads::for_load(options)
         .map_err(|source| WalkError::machine("threads cannot be started", source))?;
     runtime.block_on(async {
         let env = platform::real::env();
         let measured = match &options.gateway {
-            Some(outside) => story::outside(&env, options, outside, progress).await,
-            None => story::inside(&env, options, progress).await,
+            Some(outside) => story::outside(&env, machine, options, outside, progress).await,
+            None => story::inside(&env, machine, options, progress).await,
         };
         env.tasks.abort_all();
         let (certificate, measures) = measured?;

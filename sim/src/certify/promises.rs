@@ -53,6 +53,8 @@ pub(super) struct Facts<'a> {
     pub(super) miners: u32,
     /// Bytes of the gateway's memory for each miner.
     pub(super) bytes_per_miner: Option<f64>,
+    /// The least time in which this machine can write a tip to so many miners.
+    pub(super) fan_out_ms: Option<f64>,
     /// The sync of the log, where it is known.
     pub(super) log_sync: Option<&'a str>,
 }
@@ -116,12 +118,10 @@ fn losses(counts: &Counts) -> Vec<Promise> {
 }
 
 fn own(facts: &Facts<'_>) -> Vec<Promise> {
-    // One prev-hash fan-out to 1000 connections takes 4.6 ms of one core: a seal and a write each.
-    let fan_out_ms = 4.6 * f64::from(facts.miners) / 1000.0;
     let scale = (f64::from(facts.miners) / 1000.0).max(1.0);
     let mut promises = vec![
         Promise {
-            limit: Some(fan_out_ms),
+            limit: facts.fan_out_ms,
             ..latency(
                 facts,
                 "tip_last",
@@ -216,6 +216,7 @@ mod tests {
             counts,
             miners: 1000,
             bytes_per_miner: Some(10_240.0),
+            fan_out_ms: Some(7.5),
             log_sync: Some("write"),
         };
         judge(&facts)

@@ -42,10 +42,10 @@ const MOST_METRICS_BYTES: usize = 1 << 20;
 /// Loads the programs of this machine.
 pub(super) async fn inside(
     env: &Env,
+    machine: Machine,
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Certificate, Measures), CertifyError> {
-    let machine = Machine::look();
     let mut bench = Bench::begin(env, options, progress).await?;
     bench.start(progress).await?;
     let pid = bench.running.pid("gateway");
@@ -76,11 +76,11 @@ pub(super) async fn inside(
 /// Loads a gateway that runs elsewhere.
 pub(super) async fn outside(
     env: &Env,
+    machine: Machine,
     options: &Options,
     outside: &Outside,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Certificate, Measures), CertifyError> {
-    let machine = Machine::look();
     let load = Arc::new(Load::new(
         vec![env.clone()],
         outside.address.clone(),

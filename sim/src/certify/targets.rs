@@ -1,7 +1,6 @@
 //! Our own targets, each beside what was measured and what this kind of machine allows at best.
 
 mod alone;
-mod limit;
 mod loads;
 
 use std::fmt;

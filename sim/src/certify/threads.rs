@@ -2,12 +2,13 @@
 
 use std::io;
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Options;
-
-/// The lowest priority that Linux gives a thread beside others.
-const LAST: i32 = 19;
 
 /// Threads for a load.
 ///
@@ -22,7 +23,15 @@ pub(super) fn for_load(options: &Options) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Lowers the priority of this thread alone. A kernel that refuses costs precision and no more.
+/// Lets this thread alone run only where nothing else would (`SCHED_IDLE` of sched(7)).
+///
+/// A low priority is not enough: to the kernel a core with such a thread is busy, so it leaves two
+/// threads of the gateway one behind the other on the second core. A core that runs idle threads
+/// only counts as free. A kernel that refuses costs precision and no more.
 pub(super) fn stand_back() {
-    let _ = rustix::process::nice(LAST);
+    let _ = set_thread_priority_and_policy(
+        thread_native_id(),
+        ThreadPriority::Min,
+        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
+    );
 }

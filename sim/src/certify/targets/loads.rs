@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Target, Targets, limit};
+use super::{Target, Targets};
 use crate::certify::certificate::Certificate;
 use crate::certify::{CertifyError, Options, run};
 
@@ -15,6 +15,8 @@ const MANY_MINERS: u32 = 5000;
 const STORM: f64 = 1500.0;
 /// Connections of a flood.
 const FLOODERS: u32 = 16;
+/// Between two loads, so that the first does not count as what else keeps the machine busy.
+const REST: Duration = Duration::from_secs(15);
 /// Shares in one write of a flood whose frames do not come alone.
 const BURST: u32 = 40;
 
@@ -24,10 +26,9 @@ pub(super) fn measure(
     progress: &mut dyn FnMut(&str),
     table: &mut Targets,
 ) -> Result<(), CertifyError> {
-    progress("what this machine allows at best");
-    let limit = limit::fan_out(MINERS)?;
     let mut load = |name: &str, options: &Options, table: &mut Targets| {
         progress(name);
+        std::thread::sleep(REST);
         let certificate =
             run(options, &mut |step| progress(&format!("{name}: {step}")))?.certificate;
         let doubts = certificate.doubts.iter().map(|doubt| format!("{name}: {doubt}"));
@@ -36,7 +37,7 @@ pub(super) fn measure(
     };
     let base = |miners| options(programs, miners);
     let certificate = load("tips", &base(MINERS), table)?;
-    table.targets.extend(tips(&certificate, limit));
+    table.targets.extend(tips(&certificate));
     let many = Options {
         tip_interval: Duration::from_secs(3600),
         connects_per_second: STORM,
@@ -79,7 +80,8 @@ fn options(programs: Option<&Path>, miners: u32) -> Options {
 }
 
 /// What the load with tips shows, beside the least time in which they can be written.
-fn tips(certificate: &Certificate, limit: f64) -> Vec<Target> {
+fn tips(certificate: &Certificate) -> Vec<Target> {
+    let limit = certificate.machine.fan_out_ms.expect("a load with tips has its limit");
     let tips = certificate.counts.tips as u64;
     let written = certificate.used.as_ref().map(|used| used.tips_written.as_slice());
     let written = written.unwrap_or_default();

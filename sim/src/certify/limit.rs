@@ -8,39 +8,55 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::certify::{CertifyError, machine, threads};
+use super::{CertifyError, Options, machine, threads};
 
 /// A sealed NewMiningJob and SetNewPrevHash: two headers of 22 bytes, then 49 and 48 with 16 each.
 const TIP_BYTES: usize = 2 * 22 + 49 + 48 + 2 * 16;
+/// Connections at most: beyond them the time grows with their number, and files are scarce.
+const MOST_CONNECTIONS: u32 = 1000;
 /// How often they go out.
 const ROUNDS: u8 = 30;
 /// Readers are done and wait again by the next round.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The limit for the tips of a load, in milliseconds; none where no tip is made here.
+pub(super) fn of_tips(
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Option<f64>, CertifyError> {
+    if options.gateway.is_some() || options.tip_interval >= options.duration {
+        return Ok(None);
+    }
+    progress("measuring what this machine allows at best");
+    let connections = options.miners.clamp(1, MOST_CONNECTIONS);
+    let scale = f64::from(options.miners) / f64::from(connections);
+    Ok(Some(fan_out(connections)? * scale))
+}
+
 /// How long one thread takes, at least, to bring a tip to so many miners: it does nothing but write
 /// the bytes to connections over loopback, whose readers stand back as the load's miners do.
 /// Milliseconds from the first write to the end of a write, for 99 of a hundred.
-pub(super) fn fan_out(miners: u32) -> Result<f64, CertifyError> {
+fn fan_out(connections: u32) -> Result<f64, CertifyError> {
     // Both ends of each connection are this process's.
-    machine::room_for(2 * miners)?;
+    machine::room_for(2 * connections)?;
     let failed = |error| CertifyError::Load(format!("writing tips to plain readers: {error}"));
     let readers = Builder::new_multi_thread()
         .on_thread_start(threads::stand_back)
         .enable_all()
         .build()
         .map_err(failed)?;
-    let mut written = readers.block_on(write(miners)).map_err(failed)?;
+    let mut written = readers.block_on(write(connections)).map_err(failed)?;
     written.sort_unstable();
     let p99 = written.get(written.len() * 99 / 100).copied().unwrap_or_default();
     Ok(p99.as_secs_f64() * 1e3)
 }
 
 /// How long after the first of its round each write ended.
-async fn write(miners: u32) -> io::Result<Vec<Duration>> {
+async fn write(count: u32) -> io::Result<Vec<Duration>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let mut connections = Vec::new();
-    for _ in 0..miners {
+    for _ in 0..count {
         let reader = TcpStream::connect(address).await?;
         drop(tokio::spawn(read(reader)));
         let (connection, _) = listener.accept()?;
