@@ -1,7 +1,8 @@
 //! What this machine allows at best.
 
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, Read as _, Write as _};
+use std::net::{self, Ipv4Addr, TcpListener};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt as _;
@@ -18,6 +19,13 @@ const MOST_CONNECTIONS: u32 = 1000;
 const ROUNDS: u8 = 30;
 /// Readers are done and wait again by the next round.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// A sealed SubmitSharesStandard: a header of 22 bytes, then 24 with 16 more.
+const SHARE_BYTES: usize = 22 + 24 + 16;
+/// How often one goes there and back.
+const SHARES: u16 = 1000;
+/// Both sides sleep by the next.
+const SHARE_PAUSE: Duration = Duration::from_millis(2);
 
 /// The limit for the tips of a load, in milliseconds; none where no tip is made here.
 pub(super) fn of_tips(
@@ -74,6 +82,54 @@ async fn write(count: u32) -> io::Result<Vec<Duration>> {
         }
     }
     Ok(written)
+}
+
+/// How long a write to a thread that waits for it and the answer take over loopback, at half of the
+/// rounds; milliseconds. Whoever asks stands back, and both rest between two rounds, as a miner and
+/// a gateway do whose processors have little to do.
+pub(super) fn round_trip() -> Result<f64, CertifyError> {
+    let failed = |error| CertifyError::Load(format!("asking a plain server: {error}"));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    let asked = thread::scope(|scope| {
+        let address = listener.local_addr()?;
+        let server = scope.spawn(|| echo(&listener));
+        let asked = scope.spawn(move || ask(address)).join().expect("it asks to the end");
+        server.join().expect("it answers to the end")?;
+        asked
+    });
+    let mut asked = asked.map_err(failed)?;
+    asked.sort_unstable();
+    Ok(asked[asked.len() / 2].as_secs_f64() * 1e3)
+}
+
+/// Asks again and again; how long each answer took.
+fn ask(address: net::SocketAddr) -> io::Result<Vec<Duration>> {
+    threads::stand_back();
+    let mut server = net::TcpStream::connect(address)?;
+    server.set_nodelay(true)?;
+    let mut share = [0; SHARE_BYTES];
+    let mut asked = Vec::new();
+    for _ in 0..SHARES {
+        thread::sleep(SHARE_PAUSE);
+        let begun = Instant::now();
+        server.write_all(&share)?;
+        server.read_exact(&mut share)?;
+        asked.push(begun.elapsed());
+    }
+    Ok(asked)
+}
+
+/// Sends back what one connection sends, to its end.
+fn echo(listener: &TcpListener) -> io::Result<()> {
+    let (mut connection, _) = listener.accept()?;
+    connection.set_nodelay(true)?;
+    let mut share = [0; SHARE_BYTES];
+    loop {
+        match connection.read(&mut share)? {
+            0 => return Ok(()),
+            read => connection.write_all(&share[..read])?,
+        }
+    }
 }
 
 /// Reads what comes, to the end.

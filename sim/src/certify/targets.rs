@@ -21,7 +21,7 @@ pub(super) struct Target {
     at_least: bool,
     target: f64,
     measured: Option<f64>,
-    /// One core, by hand-written loops: of tips on this machine, else on one without SHA-NI.
+    /// By hand-written loops: of tips and answers on this machine, else one core without SHA-NI.
     limit: Option<f64>,
 }
 

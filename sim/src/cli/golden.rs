@@ -36,7 +36,7 @@ pub(super) fn run(catalogue: &Catalogue, verb: &GoldenVerb) -> Result<u8> {
         match compared {
             Err(error) => {
                 code = HARNESS;
-                format!("{name}: {error:#}")
+                format!("{name}: {}", platform::in_full(error.as_ref()))
             }
             Ok(check) => {
                 let (text, failed) = show(name, &check, verb);

@@ -328,7 +328,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("sim: {error:#}");
+            eprintln!("sim: {}", platform::in_full(error.as_ref()));
             ExitCode::from(HARNESS)
         }
     }

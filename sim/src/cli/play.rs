@@ -54,7 +54,8 @@ pub(super) fn run(catalogue: &Catalogue, args: &RunArgs) -> Result<u8> {
             Ok(kept) => kept,
             Err(error) => {
                 code = HARNESS;
-                let one = Broken { scenario: name.to_owned(), error: format!("{error:#}") };
+                let one =
+                    Broken { scenario: name.to_owned(), error: platform::in_full(error.as_ref()) };
                 github.annotate_broken(&one);
                 let line = format!("{name}: {}", one.error);
                 broken.push(one);

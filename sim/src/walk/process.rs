@@ -41,7 +41,9 @@ impl Programs {
     /// Looks into `folder`, or into the one of the running program.
     pub(crate) fn find(folder: Option<&Path>, with_judge: bool) -> Result<Self, WalkError> {
         let folder = match folder {
-            Some(folder) => folder.to_owned(),
+            // The programs run elsewhere than this one.
+            Some(folder) => std::path::absolute(folder)
+                .map_err(|source| WalkError::machine(folder.display().to_string(), source))?,
             None => {
                 let own = std::env::current_exe()
                     .map_err(|source| WalkError::machine("this program's own path", source))?;
