@@ -1,7 +1,7 @@
 //! Gets other people's programs from the Rust package registry into the cache folder.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::InteropError;
 
@@ -14,17 +14,27 @@ pub struct Published {
     pub version: &'static str,
     /// The program of it.
     pub program: &'static str,
+    /// What its build cannot do without, minutes after it began.
+    pub needs: &'static [&'static str],
 }
 
 /// A Stratum V1 to V2 proxy.
-pub const TRANSLATOR: Published =
-    Published { package: "translator_sv2", version: "0.6.0", program: "translator_sv2" };
+pub const TRANSLATOR: Published = Published {
+    package: "translator_sv2",
+    version: "0.6.0",
+    program: "translator_sv2",
+    needs: &[],
+};
 /// A CPU miner that speaks SV2.
-pub const MINING_DEVICE: Published =
-    Published { package: "integration_tests_sv2", version: "0.6.0", program: "mining_device" };
+pub const MINING_DEVICE: Published = Published {
+    package: "integration_tests_sv2",
+    version: "0.6.0",
+    program: "mining_device",
+    needs: &[],
+};
 /// The reference implementation's pool.
 pub const POOL: Published =
-    Published { package: "pool_sv2", version: "0.7.0", program: "pool_sv2" };
+    Published { package: "pool_sv2", version: "0.7.0", program: "pool_sv2", needs: &["capnp"] };
 
 /// What makes the builds of programs that nobody measures take less time than their own settings.
 const CHEAPER: [(&str, &str); 4] = [
@@ -79,7 +89,11 @@ fn build(
     settings: &[(&str, &str)],
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), InteropError> {
-    let Published { package, version, program } = published;
+    let Published { package, version, program, needs } = published;
+    if let Some(missing) = needs.iter().find(|tool| !starts(tool)) {
+        let reason = format!("{missing} does not start");
+        return Err(InteropError::NotInstalled { package, version, reason });
+    }
     progress(&format!("building {program} of {package} {version}, which takes long"));
     let status = Command::new("cargo")
         .args(["install", package, "--version", version, "--bin", program, "--locked", "--quiet"])
@@ -96,4 +110,8 @@ fn build(
         Err(error) => format!("cargo does not start: {error}"),
     };
     Err(InteropError::NotInstalled { package, version, reason })
+}
+
+fn starts(tool: &str) -> bool {
+    Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok()
 }

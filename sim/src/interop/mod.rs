@@ -48,7 +48,7 @@ pub enum InteropError {
     /// A program cannot be had here.
     #[error(
         "{package} {version} cannot be installed: {reason} (it needs cmake, a C compiler, \
-         capnproto and the package registry); `cargo install {package} --version {version} \
+         capnproto with its headers and the package registry); `cargo install {package} --version {version} \
          --locked` shows it alone"
     )]
     NotInstalled {
