@@ -1,13 +1,13 @@
 //! What this machine allows at best.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{self, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{CertifyError, Options, machine, threads};
 
@@ -48,15 +48,16 @@ fn fan_out(connections: u32) -> Result<f64, CertifyError> {
     // Both ends of each connection are this process's.
     machine::room_for(2 * connections)?;
     let failed = |error| CertifyError::Load(format!("writing tips to plain readers: {error}"));
-    let readers = Builder::new_multi_thread()
-        .on_thread_start(threads::stand_back)
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let readers = standing_back().map_err(failed)?;
     let mut written = readers.block_on(write(connections)).map_err(failed)?;
     written.sort_unstable();
     let p99 = written.get(written.len() * 99 / 100).copied().unwrap_or_default();
     Ok(p99.as_secs_f64() * 1e3)
+}
+
+/// Threads like those of the load's miners.
+fn standing_back() -> io::Result<Runtime> {
+    Builder::new_multi_thread().on_thread_start(threads::stand_back).enable_all().build()
 }
 
 /// How long after the first of its round each write ended.
@@ -90,30 +91,30 @@ async fn write(count: u32) -> io::Result<Vec<Duration>> {
 pub(super) fn round_trip() -> Result<f64, CertifyError> {
     let failed = |error| CertifyError::Load(format!("asking a plain server: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-    let asked = thread::scope(|scope| {
+    let miners = standing_back().map_err(failed)?;
+    let mut asked = thread::scope(|scope| {
         let address = listener.local_addr()?;
         let server = scope.spawn(|| echo(&listener));
-        let asked = scope.spawn(move || ask(address)).join().expect("it asks to the end");
+        let asked = miners.block_on(async { tokio::spawn(ask(address)).await })?;
         server.join().expect("it answers to the end")?;
         asked
-    });
-    let mut asked = asked.map_err(failed)?;
+    })
+    .map_err(failed)?;
     asked.sort_unstable();
     Ok(asked[asked.len() / 2].as_secs_f64() * 1e3)
 }
 
 /// Asks again and again; how long each answer took.
-fn ask(address: net::SocketAddr) -> io::Result<Vec<Duration>> {
-    threads::stand_back();
-    let mut server = net::TcpStream::connect(address)?;
+async fn ask(server: SocketAddr) -> io::Result<Vec<Duration>> {
+    let mut server = TcpStream::connect(server).await?;
     server.set_nodelay(true)?;
     let mut share = [0; SHARE_BYTES];
     let mut asked = Vec::new();
     for _ in 0..SHARES {
-        thread::sleep(SHARE_PAUSE);
+        tokio::time::sleep(SHARE_PAUSE).await;
         let begun = Instant::now();
-        server.write_all(&share)?;
-        server.read_exact(&mut share)?;
+        server.write_all(&share).await?;
+        server.read_exact(&mut share).await?;
         asked.push(begun.elapsed());
     }
     Ok(asked)

@@ -28,7 +28,7 @@ pub(super) fn measure(
 ) -> Result<(), CertifyError> {
     let mut load = |name: &str, options: &Options, table: &mut Targets| {
         progress(name);
-        std::thread::sleep(REST);
+        rest()?;
         let certificate =
             run(options, &mut |step| progress(&format!("{name}: {step}")))?.certificate;
         let doubts = certificate.doubts.iter().map(|doubt| format!("{name}: {doubt}"));
@@ -60,6 +60,14 @@ pub(super) fn measure(
         let target = Target::at_least(id, doc, "1/s", target).limit(limit);
         table.targets.push(target.measured(used));
     }
+    Ok(())
+}
+
+/// Waits until the load before no longer counts.
+fn rest() -> Result<(), CertifyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| CertifyError::Load(format!("no timer: {error}")))?;
+    runtime.block_on(tokio::time::sleep(REST));
     Ok(())
 }
 
