@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::CertifyError;
 
-/// Each process needs so many files beside one for each miner.
-const FILES_BESIDE_MINERS: u64 = 200;
+/// Each process needs so many files beside its sockets.
+const FILES_BESIDE_SOCKETS: u64 = 200;
 
 /// What the machine is, and how busy it is with other things.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,13 +67,13 @@ fn pressure(text: &str) -> Option<f64> {
     some.split_whitespace().find_map(|part| part.strip_prefix("avg10=")?.parse().ok())
 }
 
-/// Whether this process, and a gateway started by it, may open a file for each miner.
-pub(super) fn room_for(miners: u32) -> Result<(), CertifyError> {
+/// Whether this process, and a gateway started by it, may open so many sockets.
+pub(super) fn room_for(sockets: u32) -> Result<(), CertifyError> {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let wanted = u64::from(miners) + FILES_BESIDE_MINERS;
+    let wanted = u64::from(sockets) + FILES_BESIDE_SOCKETS;
     match open_files(&limits) {
         Some(allowed) if allowed < wanted => Err(CertifyError::Load(format!(
-            "{miners} miners need {wanted} open files and {allowed} are allowed; \
+            "{sockets} sockets need {wanted} open files and {allowed} are allowed; \
              raise the limit with `ulimit -n {wanted}`"
         ))),
         _ => Ok(()),
