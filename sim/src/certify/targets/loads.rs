@@ -67,7 +67,8 @@ pub(super) fn measure(
 fn rest() -> Result<(), CertifyError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| CertifyError::Load(format!("no timer: {error}")))?;
-    runtime.block_on(tokio::time::sleep(REST));
+    // The timer is made where the runtime is.
+    runtime.block_on(async { tokio::time::sleep(REST).await });
     Ok(())
 }
 
